@@ -1,0 +1,209 @@
+use proptest::prelude::*;
+
+use super::super::{Step, step_uuid};
+use super::*;
+use crate::peer::ChannelInfo;
+
+const CALL: &str = "c0ffee-1";
+
+fn flow(steps: u32) -> Arc<Flow> {
+    let step = |number| Step { application: format!("application-{number}"), argument: String::new() };
+    Arc::new(Flow { name: "test".into(), steps: (1..=steps).map(step).collect() })
+}
+
+fn snapshot(epoch: u64, done: u32, running: Option<u32>) -> CallSnapshot {
+    let channel = ChannelInfo { uuid: CALL.into(), call: CALL.into(), epoch, done, ..ChannelInfo::default() };
+    CallSnapshot { channel, running }
+}
+
+fn event(kind: CallEventKind) -> CallEvent {
+    CallEvent { switch: "s".into(), call: CALL.into(), channel: CALL.into(), kind }
+}
+
+fn executed(step: u32, epoch: u64) -> CallEvent {
+    event(CallEventKind::Executed {
+        application: format!("application-{step}"),
+        application_uuid: Some(step_uuid(CALL, step, epoch)),
+        response: "_none_".into(),
+    })
+}
+
+fn step_of(effect: &Option<CallEffect>) -> Option<u32> {
+    match effect {
+        Some(CallEffect::RunStep { step, .. }) => Some(*step),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_flow_is_walked_step_by_step() {
+    let (mut machine, first) = CallMachine::new(0, &snapshot(1, 0, None), flow(2));
+    let application = "application-1".to_owned();
+    assert_eq!(first, Some(CallEffect::RunStep { epoch: 1, step: 1, application, argument: String::new() }));
+    let accepted = CallInput::Step { step: 1, outcome: StepOutcome::Accepted };
+    assert_eq!(machine.handle(1, accepted), None);
+    let second = machine.handle(2, CallInput::Event(&executed(1, 1)));
+    assert_eq!(step_of(&second), Some(2));
+    // The end of a step may be heard before the answer to the request for it.
+    assert_eq!(machine.handle(3, CallInput::Event(&executed(2, 1))), None);
+    assert_eq!(machine.handle(4, CallInput::Step { step: 2, outcome: StepOutcome::Accepted }), None);
+    assert_eq!((machine.done(), machine.timer_ms()), (2, None), "the flow is over, the call is not");
+    let hung_up = event(CallEventKind::HungUp { cause: "NORMAL_CLEARING".into() });
+    assert_eq!(machine.handle(5, CallInput::Event(&hung_up)), Some(CallEffect::Forget));
+    assert_eq!(machine.handle(6, CallInput::Appointed(&snapshot(2, 0, None))), None);
+}
+
+#[test]
+fn a_new_owner_goes_on_where_the_old_one_stopped() {
+    let (_, next) = CallMachine::new(0, &snapshot(2, 1, None), flow(3));
+    assert_eq!(step_of(&next), Some(2));
+    let (mut machine, adopted) = CallMachine::new(0, &snapshot(2, 1, Some(2)), flow(3));
+    assert_eq!(adopted, None, "step 2 runs already");
+    let next = machine.handle(1, CallInput::Event(&executed(2, 1)));
+    assert_eq!(step_of(&next), Some(3), "it ends under the epoch that began it");
+}
+
+#[test]
+fn what_may_have_been_sent_is_asked_for_and_not_sent_again() {
+    let (mut machine, _) = CallMachine::new(0, &snapshot(1, 0, None), flow(2));
+    let unknown = CallInput::Step { step: 1, outcome: StepOutcome::Unknown };
+    assert_eq!(machine.handle(1, unknown), Some(CallEffect::AskSnapshot));
+    assert_eq!(machine.handle(2, CallInput::Snapshot(Some(&snapshot(1, 0, Some(1))))), None);
+    assert_eq!(machine.handle(3, CallInput::Appointed(&snapshot(1, 0, None))), None, "the switch has it");
+    let at_ms = machine.timer_ms().unwrap();
+    assert_eq!(machine.handle(at_ms, CallInput::Timer), Some(CallEffect::AskSnapshot));
+    let next = machine.handle(at_ms + 1, CallInput::Snapshot(Some(&snapshot(1, 1, None))));
+    assert_eq!(step_of(&next), Some(2), "its end was missed");
+    assert_eq!(
+        machine.handle(at_ms + 2, CallInput::Step { step: 2, outcome: StepOutcome::Unknown }),
+        Some(CallEffect::AskSnapshot)
+    );
+    let again = machine.handle(at_ms + 3, CallInput::Snapshot(Some(&snapshot(1, 1, None))));
+    assert_eq!(step_of(&again), Some(2), "it had never arrived");
+}
+
+#[test]
+fn a_step_that_could_not_be_sent_is_tried_again_and_a_refused_one_is_not() {
+    let (mut machine, _) = CallMachine::new(0, &snapshot(1, 0, None), flow(1));
+    assert_eq!(machine.handle(1, CallInput::Step { step: 1, outcome: StepOutcome::NotSent }), None);
+    assert_eq!(machine.handle(1 + STEP_RETRY_MS - 1, CallInput::Timer), None, "too early");
+    assert_eq!(step_of(&machine.handle(1 + STEP_RETRY_MS, CallInput::Timer)), Some(1));
+    let refused = CallInput::Step { step: 1, outcome: StepOutcome::Refused };
+    assert_eq!(machine.handle(600, refused), None);
+    assert_eq!(machine.timer_ms(), None);
+    assert_eq!(machine.handle(601, CallInput::Appointed(&snapshot(2, 0, None))), None);
+}
+
+#[test]
+fn a_call_that_is_taken_by_hand_gets_no_more_steps() {
+    let (mut machine, _) = CallMachine::new(0, &snapshot(1, 0, None), flow(2));
+    machine.handle(1, CallInput::TakenByHand);
+    assert_eq!(machine.handle(2, CallInput::Event(&executed(1, 1))), None);
+    assert_eq!(machine.handle(3, CallInput::Appointed(&snapshot(2, 1, None))), None);
+    let lost = CallInput::Step { step: 1, outcome: StepOutcome::Lost };
+    assert_eq!(machine.handle(4, lost), Some(CallEffect::Forget));
+}
+
+/// A switch and a network that loses, delays and is appointed anew, as a script of small numbers.
+struct World {
+    machine: CallMachine,
+    now_ms: u64,
+    epoch: u64,
+    /// Steps in the order in which the switch took them.
+    taken: Vec<u32>,
+    /// The step that the switch has and has not ended.
+    with_switch: Option<u32>,
+    done: u32,
+}
+
+impl World {
+    fn snapshot(&self) -> CallSnapshot {
+        snapshot(self.epoch, self.done, self.with_switch)
+    }
+
+    /// Carries out an effect; `luck` says what is lost on the way.
+    fn carry_out(&mut self, effect: Option<CallEffect>, luck: u8) {
+        let next = match effect {
+            Some(CallEffect::RunStep { step, .. }) => {
+                let arrives = luck % 4 != 1;
+                if arrives {
+                    assert_eq!(self.with_switch, None, "two steps with the switch");
+                    self.taken.push(step);
+                    self.with_switch = Some(step);
+                }
+                let outcome = match luck % 4 {
+                    0 => StepOutcome::Accepted,
+                    1 => StepOutcome::NotSent,
+                    _ => StepOutcome::Unknown,
+                };
+                self.machine.handle(self.now_ms, CallInput::Step { step, outcome })
+            }
+            Some(CallEffect::AskSnapshot) if !luck.is_multiple_of(3) => {
+                let snapshot = self.snapshot();
+                self.machine.handle(self.now_ms, CallInput::Snapshot(Some(&snapshot)))
+            }
+            _ => return,
+        };
+        self.carry_out(next, luck / 2);
+    }
+
+    fn step_ends(&mut self, heard: bool) -> Option<CallEffect> {
+        let step = self.with_switch.take()?;
+        self.done = step;
+        if heard {
+            self.machine.handle(self.now_ms, CallInput::Event(&executed(step, self.epoch)))
+        } else {
+            None
+        }
+    }
+
+    fn timer(&mut self) -> Option<CallEffect> {
+        self.now_ms = self.machine.timer_ms()?.max(self.now_ms);
+        self.machine.handle(self.now_ms, CallInput::Timer)
+    }
+}
+
+proptest! {
+    /// Whatever is lost: steps run in order, each once, and once the network behaves the flow comes to its end.
+    #[test]
+    fn no_loss_skips_or_repeats_a_step(script in prop::collection::vec((0_u8..5, any::<u8>()), 0..60)) {
+        let steps = 6;
+        let (machine, first) = CallMachine::new(0, &snapshot(1, 0, None), flow(steps));
+        let mut world = World { machine, now_ms: 0, epoch: 1, taken: Vec::new(), with_switch: None, done: 0 };
+        world.carry_out(first, 1);
+        for (action, luck) in script {
+            let effect = match action {
+                0 => world.step_ends(true),
+                1 => world.step_ends(false),
+                2 => world.timer(),
+                3 => {
+                    world.epoch += 1;
+                    let snapshot = world.snapshot();
+                    world.machine.handle(world.now_ms, CallInput::Appointed(&snapshot))
+                }
+                _ => world.machine.handle(world.now_ms, CallInput::Event(&event(CallEventKind::Gap))),
+            };
+            world.carry_out(effect, luck);
+        }
+        for _ in 0..10 * steps {
+            let effect = world.timer();
+            world.carry_out(effect, 8);
+            let effect = world.step_ends(true);
+            world.carry_out(effect, 8);
+        }
+        prop_assert_eq!(world.taken, (1..=steps).collect::<Vec<_>>());
+        prop_assert_eq!(world.machine.timer_ms(), None);
+    }
+
+    /// Steps that another epoch or nobody asked for, in any order, never make it panic or go back.
+    #[test]
+    fn events_of_any_kind_only_move_it_forward(script in prop::collection::vec((0_u32..9, 0_u64..4), 0..60)) {
+        let (mut machine, _) = CallMachine::new(0, &snapshot(1, 0, None), flow(3));
+        for (now_ms, (step, epoch)) in (0_u64..).zip(script) {
+            let before = machine.done();
+            machine.handle(now_ms, CallInput::Event(&executed(step, epoch)));
+            machine.handle(now_ms, CallInput::Snapshot(Some(&snapshot(epoch, step, Some(step)))));
+            prop_assert!(machine.done() >= before);
+        }
+    }
+}
