@@ -1,0 +1,158 @@
+//! API commands: how one is run, and how its result gets to whoever asked.
+
+mod originate;
+pub(crate) mod show;
+pub(crate) mod status;
+mod uuid;
+
+use std::time::Duration;
+
+use fipple_protocol::esl::encode;
+
+use crate::connection::split_word;
+use crate::switch::{ConnectionId, JobId, Switch, Timer};
+
+/// An API command that has begun and has not replied.
+#[derive(Debug)]
+pub(crate) struct Job {
+    reply_to: ReplyTo,
+    command: String,
+    argument: String,
+    /// The API event is numbered when the command begins and fired when it has replied.
+    event_sequence: u64,
+}
+
+/// Where the result of an API command goes.
+#[derive(Debug, Clone)]
+pub(crate) enum ReplyTo {
+    /// To a connection that waits for it.
+    Connection(ConnectionId),
+    /// Into a BACKGROUND_JOB event.
+    Background { connection: ConnectionId, job_uuid: String },
+    /// To nobody: a scheduled task.
+    Nobody,
+}
+
+impl Switch {
+    /// Runs `command argument` and replies, at once or when it is done.
+    pub(crate) fn run_api(&mut self, reply_to: ReplyTo, text: &str) {
+        let (command, argument) = split_word(text);
+        let job = JobId(self.next_job);
+        self.next_job += 1;
+        let event_sequence = self.next_sequence();
+        let entry =
+            Job { reply_to, command: command.to_owned(), argument: argument.to_owned(), event_sequence };
+        let by = entry.connection();
+        self.jobs.insert(job, entry);
+        if let Some(result) = self.execute_api(job, by, command, argument) {
+            self.finish_job(job, &result);
+        }
+    }
+
+    /// Runs a command; `None` if its result comes later.
+    fn execute_api(
+        &mut self,
+        job: JobId,
+        by: Option<ConnectionId>,
+        command: &str,
+        argument: &str,
+    ) -> Option<String> {
+        let reply = match command {
+            "originate" => return self.api_originate(job, argument),
+            "msleep" => {
+                let milliseconds = argument.trim().parse().unwrap_or(0);
+                self.arm(self.now + Duration::from_millis(milliseconds), Timer::Job(job));
+                return None;
+            }
+            "hash" => self.hash.execute(argument),
+            "create_uuid" => self.random.uuid(),
+            "echo" => argument.to_owned(),
+            "show" => self.api_show(argument),
+            "global_getvar" => self.api_global(argument.trim()),
+            "log" => {
+                let (level, text) = split_word(argument);
+                self.log(level, text, "");
+                "+OK\n".into()
+            }
+            "fsctl" if argument.trim() == "ready_check" => "true".into(),
+            "fsctl" => "-ERR Invalid command\nUSAGE: fsctl [ready_check]\n".into(),
+            "sched_api" => self.api_sched_api(argument),
+            "sched_del" => self.api_sched_del(argument.trim()),
+            "sched_transfer" => self.api_sched_transfer(argument),
+            "sched_hangup" => self.api_sched_hangup(argument),
+            "url_encode" => {
+                let mut encoded = Vec::new();
+                encode::percent_encode(&mut encoded, argument);
+                String::from_utf8_lossy(&encoded).into_owned()
+            }
+            _ if command.starts_with("uuid_") || command == "hupall" => {
+                return Some(self.execute_uuid_api(command, argument, by));
+            }
+            _ => match self.api_status(command) {
+                Some(reply) => reply,
+                None => format!("-ERR {command} Command not found!\n"),
+            },
+        };
+        Some(reply)
+    }
+
+    /// A command is done: its reply first, then the events that waited for it.
+    pub(crate) fn finish_job(&mut self, job: JobId, result: &str) {
+        let Some(job) = self.jobs.remove(&job) else { return };
+        if let ReplyTo::Connection(connection) = job.reply_to {
+            let mut frame = Vec::with_capacity(64 + result.len());
+            encode::write_api_response(&mut frame, result);
+            self.bus.send(connection, frame);
+            self.bus.release(connection);
+            self.resumable.push_back(connection);
+        }
+        let headers =
+            [("API-Command", job.command.as_str()), ("API-Command-Argument", job.argument.as_str())];
+        self.fire_core("API", Some(job.event_sequence), &headers, None);
+        if let ReplyTo::Background { connection, job_uuid } = job.reply_to {
+            let headers = [
+                ("Job-UUID", job_uuid.as_str()),
+                ("Job-Command", job.command.as_str()),
+                ("Job-Command-Arg", job.argument.as_str()),
+            ];
+            self.fire_core("BACKGROUND_JOB", None, &headers, Some(result));
+            self.job_of_connection_ended(connection);
+        }
+    }
+
+    /// `exit` waits for the jobs of `bgapi`.
+    fn job_of_connection_ended(&mut self, connection: ConnectionId) {
+        let Some(state) = self.bus.connections.get_mut(&connection) else { return };
+        state.pending_jobs = state.pending_jobs.saturating_sub(1);
+        if state.exiting && state.pending_jobs == 0 {
+            self.bus.disconnect(connection);
+        }
+    }
+
+    /// The time of a waiting command has come: only `msleep` waits for it.
+    pub(crate) fn job_timeout(&mut self, job: JobId) {
+        self.finish_job(job, "+OK");
+    }
+
+    fn api_global(&self, name: &str) -> String {
+        if name == "core_uuid" {
+            return self.core_uuid.clone();
+        }
+        if name.is_empty() {
+            let line = |(name, value): &(String, String)| format!("{name}={value}\n");
+            let core = format!("hostname={}\ncore_uuid={}\n", self.config.hostname, self.core_uuid);
+            return core + &self.config.globals.iter().map(line).collect::<String>();
+        }
+        let found = self.config.globals.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+}
+
+impl Job {
+    fn connection(&self) -> Option<ConnectionId> {
+        match &self.reply_to {
+            ReplyTo::Connection(connection) | ReplyTo::Background { connection, .. } => Some(*connection),
+            ReplyTo::Nobody => None,
+        }
+    }
+}

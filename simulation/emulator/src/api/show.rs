@@ -1,0 +1,299 @@
+//! `show channels` and `show calls`: a table in the switch's database, which lags behind the channels. And
+//! `show interfaces`.
+
+use std::collections::VecDeque;
+
+use fipple_protocol::esl::encode::write_json_string;
+
+use crate::channel::{Channel, Uuid};
+use crate::switch::Switch;
+use crate::time::{Date, Time};
+
+/// Columns of `show channels`.
+const CHANNEL_COLUMNS: [&str; 38] = [
+    "uuid",
+    "direction",
+    "created",
+    "created_epoch",
+    "name",
+    "state",
+    "cid_name",
+    "cid_num",
+    "ip_addr",
+    "dest",
+    "application",
+    "application_data",
+    "dialplan",
+    "context",
+    "read_codec",
+    "read_rate",
+    "read_bit_rate",
+    "write_codec",
+    "write_rate",
+    "write_bit_rate",
+    "secure",
+    "hostname",
+    "presence_id",
+    "presence_data",
+    "accountcode",
+    "callstate",
+    "callee_name",
+    "callee_num",
+    "callee_direction",
+    "call_uuid",
+    "sent_callee_name",
+    "sent_callee_num",
+    "initial_cid_name",
+    "initial_cid_num",
+    "initial_ip_addr",
+    "initial_dest",
+    "initial_dialplan",
+    "initial_context",
+];
+
+/// Columns of `show interfaces`.
+const INTERFACE_COLUMNS: [&str; 3] = ["type", "name", "ikey"];
+
+/// Columns of `show calls` about one leg; those about its partner begin with `b_`.
+const CALL_COLUMNS: [&str; 20] = [
+    "uuid",
+    "direction",
+    "created",
+    "created_epoch",
+    "name",
+    "state",
+    "cid_name",
+    "cid_num",
+    "ip_addr",
+    "dest",
+    "presence_id",
+    "presence_data",
+    "accountcode",
+    "callstate",
+    "callee_name",
+    "callee_num",
+    "callee_direction",
+    "call_uuid",
+    "hostname",
+    "sent_callee_name",
+];
+
+/// Columns that the partner does not have.
+const NOT_OF_PARTNER: [&str; 2] = ["call_uuid", "hostname"];
+
+/// Columns of `show tasks`.
+const TASK_COLUMNS: [&str; 6] =
+    ["task_id", "task_desc", "task_group", "task_runtime", "task_sql_manager", "hostname"];
+
+/// One channel's values for [`CHANNEL_COLUMNS`].
+type Row = Vec<String>;
+
+/// Which channels the table holds, and the rows of those that ended and are still listed.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    order: VecDeque<Uuid>,
+    ended: Vec<(Uuid, Row, Time)>,
+}
+
+impl Listing {
+    pub(crate) fn created(&mut self, uuid: Uuid) {
+        self.order.push_back(uuid);
+    }
+
+    /// A channel ended; its row stays until `until`.
+    pub(crate) fn ended(&mut self, uuid: &Uuid, row: Row, until: Time) {
+        if let Some(index) = self.order.iter().position(|listed| listed == uuid) {
+            self.order.remove(index);
+        }
+        self.ended.push((uuid.clone(), row, until));
+    }
+
+    fn forget(&mut self, now: Time) {
+        self.ended.retain(|(_, _, until)| *until > now);
+    }
+}
+
+/// In which form a table is shown.
+#[derive(Clone, Copy)]
+enum Form {
+    Delimited(char),
+    Json,
+}
+
+impl Switch {
+    pub(super) fn api_show(&mut self, argument: &str) -> String {
+        let words: Vec<&str> = argument.split_ascii_whitespace().collect();
+        let form = match words.iter().position(|word| *word == "as").map(|index| &words[index + 1..]) {
+            Some(["json", ..]) => Form::Json,
+            Some(["delim", delimiter, ..]) => Form::Delimited(delimiter.chars().next().unwrap_or(',')),
+            _ => Form::Delimited(','),
+        };
+        self.listing.forget(self.now);
+        let (columns, mut rows) = match words.first().copied() {
+            Some("channels") => (CHANNEL_COLUMNS.map(str::to_owned).to_vec(), self.channel_rows()),
+            Some("calls") => self.call_rows(false),
+            Some("bridged_calls") => self.call_rows(true),
+            Some("interfaces") => (INTERFACE_COLUMNS.map(str::to_owned).to_vec(), interface_rows()),
+            Some("tasks") => (TASK_COLUMNS.map(str::to_owned).to_vec(), self.task_rows()),
+            // Nobody registers at a switch without SIP.
+            Some("registrations") => (Vec::new(), Vec::new()),
+            _ => return "-USAGE: codec|endpoint|application|api|dialplan|file|timer|calls [count]|channels [count|like <match string>]|calls|...\n".into(),
+        };
+        match words.get(1..) {
+            Some(["count", ..]) => return format!("\n{} total.\n", rows.len()),
+            Some(["like", text, ..]) => rows.retain(|row| row.iter().any(|value| value.contains(text))),
+            _ => {}
+        }
+        match form {
+            Form::Json => as_json(&columns, &rows),
+            Form::Delimited(delimiter) => as_text(&columns, &rows, delimiter),
+        }
+    }
+
+    fn channel_rows(&self) -> Vec<Row> {
+        let ended = self.listing.ended.iter().map(|(_, row, _)| row.clone());
+        let living = self
+            .listing
+            .order
+            .iter()
+            .filter(|uuid| self.channels.get(*uuid).is_some_and(|channel| channel.listed_at <= self.now));
+        ended.chain(living.filter_map(|uuid| self.channel_row(uuid))).collect()
+    }
+
+    /// Unbridged channels, and bridged ones with their partners in one row. `bridged` leaves out the former.
+    fn call_rows(&self, bridged: bool) -> (Vec<String>, Vec<Row>) {
+        let own: Vec<String> =
+            CALL_COLUMNS.iter().map(|name| (*name).to_owned()).chain(["sent_callee_num".into()]).collect();
+        let partners: Vec<&String> =
+            own.iter().filter(|name| !NOT_OF_PARTNER.contains(&name.as_str())).collect();
+        let mut columns = own.clone();
+        columns.extend(partners.iter().map(|name| format!("b_{name}")));
+        columns.push("call_created_epoch".into());
+        let index = |name: &str| CHANNEL_COLUMNS.iter().position(|column| *column == name).unwrap_or(0);
+        let pick = |row: &Row, name: &String| row[index(name)].clone();
+        let all = self.channel_rows();
+        let mut rows = Vec::new();
+        for row in &all {
+            let channel = self.channels.get(row[0].as_str());
+            let partner =
+                channel.and_then(|channel| channel.bridge_partner()).and_then(|uuid| self.channels.get(uuid));
+            // The B leg of a bridge is in its A leg's row.
+            let is_partner =
+                partner.is_some() && channel.is_some_and(|channel| *channel.call_uuid != *channel.uuid);
+            if is_partner || (bridged && partner.is_none()) {
+                continue;
+            }
+            let partner_row = partner.and_then(|channel| self.channel_row(&channel.uuid));
+            let mut values: Row = own.iter().map(|name| pick(row, name)).collect();
+            values.extend(
+                partners
+                    .iter()
+                    .map(|name| partner_row.as_ref().map(|row| pick(row, name)).unwrap_or_default()),
+            );
+            values.push(partner_row.map(|row| row[3].clone()).unwrap_or_default());
+            rows.push(values);
+        }
+        (columns, rows)
+    }
+
+    /// A channel's row as it is now.
+    pub(crate) fn channel_row(&self, uuid: &str) -> Option<Row> {
+        let channel = self.channels.get(uuid)?;
+        let profile = channel.profile.clone().unwrap_or_default();
+        let created = profile.times.channel_created;
+        let codec = channel.endpoint.codec();
+        let running = channel.variables.get("current_application").unwrap_or_default();
+        let data = channel.variables.get("current_application_data").unwrap_or_default();
+        let row: [&str; CHANNEL_COLUMNS.len()] = [
+            &channel.uuid,
+            if channel.outbound { "outbound" } else { "inbound" },
+            &Date::from_unix_micros(created).local(),
+            &(created / 1_000_000).to_string(),
+            &channel.name,
+            channel.state.name(),
+            &profile.caller_id_name,
+            &profile.caller_id_number,
+            &profile.network_address,
+            &profile.destination_number,
+            running,
+            data,
+            &profile.dialplan,
+            &profile.context,
+            codec.name,
+            codec.rate,
+            codec.bit_rate,
+            codec.name,
+            codec.rate,
+            codec.bit_rate,
+            "",
+            &self.config.switch_name,
+            "",
+            "",
+            channel.variables.get("accountcode").unwrap_or_default(),
+            channel.call_state.name(),
+            &profile.callee_id_name,
+            &profile.callee_id_number,
+            callee_direction(channel),
+            call_uuid(channel),
+            channel.variables.get("last_sent_callee_id_name").unwrap_or_default(),
+            channel.variables.get("last_sent_callee_id_number").unwrap_or_default(),
+            &profile.original_caller_id_name,
+            &profile.original_caller_id_number,
+            &profile.network_address,
+            &profile.destination_number,
+            &profile.dialplan,
+            &profile.context,
+        ];
+        Some(row.map(str::to_owned).to_vec())
+    }
+}
+
+/// What modules bring into the switch; of the emulated one, its dialplan applications.
+fn interface_rows() -> Vec<Row> {
+    let row = |name: &&str| ["application", name, "mod_dptools"].map(str::to_owned).to_vec();
+    crate::applications::KNOWN.iter().map(row).collect()
+}
+
+fn callee_direction(channel: &Channel) -> &'static str {
+    match (channel.bridge_partner(), channel.outbound) {
+        (Some(_), _) => "SEND",
+        (None, true) => "RECV",
+        (None, false) => "",
+    }
+}
+
+/// Only a channel that was dialled or bridged has one in the table.
+fn call_uuid(channel: &Channel) -> &str {
+    if channel.outbound || channel.bridge_partner().is_some() { &channel.call_uuid } else { "" }
+}
+
+fn as_json(columns: &[String], rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "{\"row_count\": 0}\n".into();
+    }
+    let mut json = format!("{{\"row_count\":{},\"rows\":[", rows.len()).into_bytes();
+    for (index, row) in rows.iter().enumerate() {
+        json.extend_from_slice(if index == 0 { b"{" } else { b",{" });
+        for (index, (column, value)) in columns.iter().zip(row).enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            write_json_string(&mut json, column);
+            json.push(b':');
+            write_json_string(&mut json, value);
+        }
+        json.push(b'}');
+    }
+    json.extend_from_slice(b"]}\n");
+    String::from_utf8_lossy(&json).into_owned()
+}
+
+fn as_text(columns: &[String], rows: &[Row], delimiter: char) -> String {
+    let delimiter = delimiter.to_string();
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text = columns.join(&delimiter) + "\n";
+        rows.iter().for_each(|row| text += &(row.join(&delimiter) + "\n"));
+    }
+    text + &format!("\n{} total.\n", rows.len())
+}

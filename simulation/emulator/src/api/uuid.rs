@@ -1,0 +1,255 @@
+//! The `uuid_*` commands, and `hupall`.
+
+use crate::applications::simple_target;
+use crate::cause::Cause;
+use crate::channel::{CommandAction, Doing, Next, PrivateCommand, State, Uuid};
+use crate::connection::split_word;
+use crate::dialplan::Action;
+use crate::event::Event;
+use crate::ledger::HungUpBy;
+use crate::switch::{ConnectionId, Switch};
+use fipple_protocol::esl::encode;
+
+const NO_CHANNEL: &str = "-ERR No such channel!\n";
+const OK: &str = "+OK\n";
+
+impl Switch {
+    pub(super) fn execute_uuid_api(
+        &mut self,
+        command: &str,
+        argument: &str,
+        by: Option<ConnectionId>,
+    ) -> String {
+        let argument = argument.trim_start();
+        if command == "hupall" {
+            return self.api_hupall(argument, by);
+        }
+        if let Some(usage) = usage_of(command, argument) {
+            return format!("-USAGE: {usage}\n");
+        }
+        let (target, rest) = split_word(argument);
+        match command {
+            "uuid_exists" => return self.channels.contains_key(target).to_string(),
+            "uuid_bridge" => return self.api_bridge(target, rest.trim()),
+            "uuid_answer" => return self.api_answer(target),
+            _ => {}
+        }
+        let Some(uuid) = self.channels.get(target).map(|channel| channel.uuid.clone()) else {
+            return NO_CHANNEL.into();
+        };
+        match command {
+            "uuid_getvar" => self.channels[&uuid].value_of(rest.trim()).unwrap_or("_undef_").to_owned(),
+            "uuid_setvar" => {
+                let (name, value) = split_word(rest);
+                self.set_variable(&uuid, name, unescape(value));
+                OK.into()
+            }
+            "uuid_setvar_multi" => {
+                for assignment in rest.split(';') {
+                    let (name, value) = assignment.split_once('=').unwrap_or((assignment, ""));
+                    self.set_variable(&uuid, name.trim(), unescape(value));
+                }
+                OK.into()
+            }
+            "uuid_dump" => self.api_dump(&uuid, rest.trim()),
+            "uuid_kill" => {
+                let cause = if rest.is_empty() { Cause::NORMAL_CLEARING } else { Cause::named(rest) };
+                self.hang_up(&uuid, cause, HungUpBy::Controller(by));
+                OK.into()
+            }
+            "uuid_park" => {
+                self.modify(&uuid, |channel| {
+                    channel.next = Some(Next::Park);
+                    channel.next_state = State::Park;
+                    channel.actions.clear();
+                });
+                self.make_runnable(&uuid);
+                OK.into()
+            }
+            "uuid_transfer" => self.api_transfer(&uuid, rest),
+            "uuid_break" => {
+                self.break_applications(&uuid, rest.split_ascii_whitespace().any(|word| word == "all"));
+                OK.into()
+            }
+            "uuid_broadcast" => self.api_broadcast(&uuid, rest, by),
+            "uuid_record" => self.api_record(&uuid, rest),
+            "uuid_recv_dtmf" => {
+                self.receive_digits(&uuid, rest, "APP");
+                format!("+OK {uuid} received DTMF {rest}.\n")
+            }
+            _ => format!("-ERR {command} Command not found!\n"),
+        }
+    }
+
+    fn api_hupall(&mut self, argument: &str, by: Option<ConnectionId>) -> String {
+        let (name, rest) = split_word(argument);
+        let cause = if name.is_empty() { Cause::named("MANAGER_REQUEST") } else { Cause::named(name) };
+        let (variable, value) = split_word(rest);
+        let chosen = |switch: &Self, uuid: &Uuid| {
+            variable.is_empty() || switch.channels[uuid].variables.get(variable) == Some(value.trim())
+        };
+        let all: Vec<Uuid> = self.channels.keys().filter(|uuid| chosen(self, uuid)).cloned().collect();
+        for uuid in all {
+            self.hang_up(&uuid, cause, HungUpBy::Controller(by));
+        }
+        format!("+OK hangup all channels with cause {}\n", cause.name())
+    }
+
+    fn api_answer(&mut self, target: &str) -> String {
+        match self.channels.get(target).map(|channel| channel.uuid.clone()) {
+            Some(uuid) => {
+                self.answer(&uuid);
+                OK.into()
+            }
+            None => "-ERROR\n".into(),
+        }
+    }
+
+    fn api_bridge(&mut self, first: &str, second: &str) -> String {
+        let living = |uuid: &str| {
+            let channel = self.channels.get(uuid).filter(|channel| channel.hangup.is_none());
+            channel.map(|channel| channel.uuid.clone())
+        };
+        let (Some(first), Some(second)) = (living(first), living(second)) else {
+            return "-ERR Invalid uuid\n".into();
+        };
+        self.bridge_channels(&first, &second);
+        format!("+OK {second}\n")
+    }
+
+    fn api_dump(&mut self, uuid: &Uuid, form: &str) -> String {
+        let write = |event: &Event<'_>| {
+            let mut text = Vec::with_capacity(8192);
+            match form {
+                "json" => encode::write_json(&mut text, event),
+                "xml" => encode::write_xml(&mut text, event),
+                _ => encode::write_plain(&mut text, event),
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        self.with_channel_data(uuid, write).unwrap_or_else(|| NO_CHANNEL.into())
+    }
+
+    /// `[-bleg|-both] <extension> [<dialplan>] [<context>]`
+    fn api_transfer(&mut self, uuid: &Uuid, rest: &str) -> String {
+        let (option, target) = split_word(rest);
+        let partner = self.channels[uuid].bridge_partner().map(Uuid::from);
+        let (legs, target) = match option {
+            "-bleg" => (vec![partner], target),
+            "-both" => (vec![partner, Some(uuid.clone())], target),
+            _ => (vec![Some(uuid.clone())], rest),
+        };
+        let (number, dialplan, context) = simple_target(target);
+        for leg in legs.into_iter().flatten() {
+            self.transfer(&leg, number, dialplan, context);
+        }
+        OK.into()
+    }
+
+    /// Ends what the channel plays; with `all` also forgets the commands that wait.
+    fn break_applications(&mut self, uuid: &Uuid, all: bool) {
+        self.modify(uuid, |channel| {
+            let breakable = |doing: &Doing| {
+                matches!(
+                    doing,
+                    Doing::Playback { .. } | Doing::Sleep | Doing::Record { .. } | Doing::Digits(_)
+                )
+            };
+            let frames = channel.stack.iter_mut().rev().filter(|frame| breakable(&frame.doing));
+            for frame in frames.take(if all { usize::MAX } else { 1 }) {
+                frame.interrupted = true;
+            }
+            if all {
+                channel.queue.clear();
+            }
+        });
+        self.make_runnable(uuid);
+    }
+
+    /// `<path or app::arguments> [aleg|bleg|both]`
+    fn api_broadcast(&mut self, uuid: &Uuid, rest: &str, by: Option<ConnectionId>) -> String {
+        let (what, legs) = rest
+            .rsplit_once(' ')
+            .filter(|(_, legs)| matches!(*legs, "aleg" | "bleg" | "both"))
+            .unwrap_or((rest, "aleg"));
+        let (application, argument) = what.split_once("::").unwrap_or(("playback", what));
+        let partner = self.channels[uuid].bridge_partner().map(Uuid::from);
+        let targets = match legs {
+            "bleg" => vec![partner],
+            "both" => vec![Some(uuid.clone()), partner],
+            _ => vec![Some(uuid.clone())],
+        };
+        for target in targets.into_iter().flatten() {
+            let command = PrivateCommand {
+                headers: vec![
+                    ("call-command".into(), "execute".into()),
+                    ("execute-app-name".into(), application.to_owned()),
+                    ("execute-app-arg".into(), argument.to_owned()),
+                ],
+                action: CommandAction::Execute {
+                    action: Action::new(application, argument),
+                    loops: 1,
+                    application_uuid: None,
+                },
+                event_lock: false,
+                connection: by,
+            };
+            self.modify(&target, |channel| channel.queue.push_back(command));
+            self.make_runnable(&target);
+        }
+        "+OK Message sent\n".into()
+    }
+
+    fn api_record(&mut self, uuid: &Uuid, rest: &str) -> String {
+        let (action, path) = split_word(rest);
+        match action {
+            "start" => {
+                self.record_in_background(uuid, path);
+                "+OK Success\n".into()
+            }
+            "stop" => {
+                self.stop_recording(uuid, path);
+                "+OK Success\n".into()
+            }
+            _ => "-USAGE: <uuid> [start|stop|mask|unmask] <path> [<limit>]\n".into(),
+        }
+    }
+}
+
+/// What a command answers that lacks arguments.
+fn usage_of(command: &str, argument: &str) -> Option<&'static str> {
+    let (usage, least) = match command {
+        "uuid_kill" => ("<uuid> [cause]", 1),
+        "uuid_getvar" => ("<uuid> <var>", 2),
+        "uuid_setvar" => ("<uuid> <var> [value]", 2),
+        "uuid_setvar_multi" => ("<uuid> <var>=<value>;<var>=<value>...", 2),
+        "uuid_dump" => ("<uuid> [format]", 1),
+        "uuid_exists" => ("<uuid>", 1),
+        "uuid_park" => ("<uuid>", 1),
+        "uuid_answer" => ("<uuid>", 1),
+        "uuid_bridge" => ("<uuid> <other_uuid>", 2),
+        "uuid_transfer" => ("<uuid> [-bleg|-both] <dest-exten> [<dialplan>] [<context>]", 2),
+        "uuid_break" => ("<uuid> [all]", 1),
+        "uuid_broadcast" => ("<uuid> <path> [aleg|bleg|holdb|both]", 2),
+        "uuid_recv_dtmf" => ("<uuid> <dtmf_data>", 2),
+        _ => return None,
+    };
+    (argument.split_ascii_whitespace().count() < least).then_some(usage)
+}
+
+/// A value of `uuid_setvar`: trimmed, with `\n` for a newline and `\s` for a space (freeswitch README "Encoding").
+fn unescape(value: &str) -> String {
+    value.trim().replace("\\n", "\n").replace("\\s", " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_setvar() {
+        assert_eq!(unescape(r" a\nb\sc "), "a\nb c");
+        assert_eq!(usage_of("uuid_kill", ""), Some("<uuid> [cause]"));
+        assert_eq!(usage_of("uuid_kill", "x"), None);
+    }
+}

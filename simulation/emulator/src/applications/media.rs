@@ -1,0 +1,182 @@
+//! Playing and recording, as far as time and events tell of it.
+
+use std::time::Duration;
+
+use super::Started;
+use crate::cause::Cause;
+use crate::channel::{Doing, Uuid};
+use crate::ledger::HungUpBy;
+use crate::switch::Switch;
+use crate::time::Time;
+
+/// Samples a second of the emulated audio.
+const SAMPLES_PER_MS: u64 = 8;
+
+/// Longest recording of `record` without a limit of its own, in seconds. Its caller may hang up or be interrupted
+/// long before.
+const RECORD_MAX_SECONDS: u64 = 3_600;
+
+impl Switch {
+    pub(super) fn start_playback(&mut self, uuid: &Uuid, path: &str, endless: bool) -> Started {
+        if path.is_empty() || self.is_missing(path) {
+            return Started::Done(Some("FILE NOT FOUND"));
+        }
+        let length = duration_of(path, self.config.default_playback);
+        self.fire_channel(uuid, "PLAYBACK_START", &[], &[("Playback-File-Path", path)]);
+        let until = length.filter(|_| !endless).map(|length| self.now + length);
+        let length_ms = length.map_or(0, |length| length.as_millis() as u64);
+        Started::Runs(Doing::Playback { path: path.to_owned(), length_ms, since: self.now }, until)
+    }
+
+    /// Tells that a playback ended, and gives its response.
+    pub(super) fn end_playback(
+        &mut self,
+        uuid: &Uuid,
+        path: &str,
+        length_ms: u64,
+        since: Time,
+        interrupted: bool,
+    ) -> &'static str {
+        let played_ms = self.now.micros_since(since) / 1000;
+        let length_ms = if length_ms == 0 { played_ms } else { length_ms };
+        let Some(channel) = self.channels.get_mut(uuid) else { return "PLAYBACK ERROR" };
+        let leaving = channel.hangup.is_some() || channel.next.is_some();
+        let variables = &mut channel.variables;
+        variables.set("playback_last_offset_pos", (played_ms.min(length_ms) * SAMPLES_PER_MS).to_string());
+        variables.set("playback_seconds", (length_ms / 1000).to_string());
+        variables.set("playback_ms", length_ms.to_string());
+        variables.set("playback_samples", (length_ms * SAMPLES_PER_MS).to_string());
+        let status = if interrupted { "break" } else { "done" };
+        let after = [("Playback-File-Path", path), ("Playback-Status", status)];
+        self.fire_channel(uuid, "PLAYBACK_STOP", &[], &after);
+        if leaving { "PLAYBACK ERROR" } else { "FILE PLAYED" }
+    }
+
+    /// `record <path> [<time limit s>] [<silence threshold>] [<silence hits s>]`. The callers of the emulated switch
+    /// are silent, so silence hits end it when they are given.
+    pub(super) fn start_record(&mut self, uuid: &Uuid, argument: &str) -> Started {
+        let mut words = argument.split_ascii_whitespace();
+        let path = words.next().unwrap_or_default();
+        if self.cannot_record(uuid, path) {
+            return Started::Done(None);
+        }
+        let mut number =
+            || words.next().and_then(|word| word.parse::<u64>().ok()).filter(|&number| number > 0);
+        let limit = number().unwrap_or(RECORD_MAX_SECONDS);
+        let silence = number().and_then(|_| number()).unwrap_or(limit);
+        self.fire_channel(uuid, "RECORD_START", &[], &[("Record-File-Path", path)]);
+        let until = self.now + Duration::from_secs(limit.min(silence));
+        Started::Runs(Doing::Record { path: path.to_owned(), since: self.now }, Some(until))
+    }
+
+    pub(super) fn end_record(&mut self, uuid: &Uuid, path: &str, since: Time) {
+        let recorded_ms = self.now.micros_since(since) / 1000;
+        self.set_record_variables(uuid, recorded_ms);
+        self.fire_channel(uuid, "RECORD_STOP", &[], &[("Record-File-Path", path)]);
+    }
+
+    /// `record_session`.
+    pub(super) fn start_recording(&mut self, uuid: &Uuid, path: &str) -> Started {
+        self.record_in_background(uuid, path);
+        Started::Done(None)
+    }
+
+    /// Records until the call ends or the recording is stopped.
+    pub(crate) fn record_in_background(&mut self, uuid: &Uuid, path: &str) {
+        let path = path.split_ascii_whitespace().next().unwrap_or_default();
+        if !self.cannot_record(uuid, path) {
+            let now = self.now;
+            self.modify(uuid, |channel| channel.recordings.push((path.to_owned(), now)));
+            self.fire_channel(uuid, "RECORD_START", &[], &[("Record-File-Path", path)]);
+        }
+    }
+
+    pub(crate) fn stop_recording(&mut self, uuid: &Uuid, path: &str) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        let all = path.trim() == "all";
+        let (stopped, kept) =
+            channel.recordings.drain(..).partition(|(recording, _)| all || recording == path.trim());
+        channel.recordings = kept;
+        let stopped: Vec<(String, Time)> = stopped;
+        for (path, since) in stopped {
+            let recorded_ms = self.now.micros_since(since) / 1000;
+            self.set_record_variables(uuid, recorded_ms);
+            let after = [("Record-File-Path", path.as_str()), ("Record-Completion-Cause", "success-maxtime")];
+            self.fire_channel(uuid, "RECORD_STOP", &[], &after);
+        }
+    }
+
+    pub(crate) fn stop_recordings(&mut self, uuid: &Uuid) {
+        self.stop_recording(uuid, "all");
+    }
+
+    fn set_record_variables(&mut self, uuid: &Uuid, recorded_ms: u64) {
+        let samples = recorded_ms * SAMPLES_PER_MS;
+        self.modify(uuid, |channel| {
+            // 44 bytes of header and two bytes a sample of a WAV file.
+            channel.variables.set("record_file_size", (44 + samples * 2).to_string());
+            channel.variables.set("record_samples", samples.to_string());
+            channel.variables.set("record_seconds", (recorded_ms / 1000).to_string());
+            channel.variables.set("record_ms", recorded_ms.to_string());
+        });
+    }
+
+    /// A recording whose file cannot be opened hangs the call up (freeswitch README "Commands that bite").
+    fn cannot_record(&mut self, uuid: &Uuid, path: &str) -> bool {
+        let cannot = path.is_empty() || self.is_missing(path);
+        if cannot {
+            self.hang_up(uuid, Cause::named("DESTINATION_OUT_OF_ORDER"), HungUpBy::Switch);
+        }
+        cannot
+    }
+
+    fn is_missing(&self, path: &str) -> bool {
+        self.config.missing_paths.iter().any(|prefix| path.starts_with(prefix.as_str()))
+    }
+}
+
+/// How long a file plays: `tone_stream://%(on,off,freq...)` with `;loops=N`, `silence_stream://ms`,
+/// `file_string://a!b`, else the default. `None` has no end.
+pub(crate) fn duration_of(path: &str, default: Duration) -> Option<Duration> {
+    if let Some(tones) = path.strip_prefix("tone_stream://") {
+        return tone_duration(tones);
+    }
+    if let Some(silence) = path.strip_prefix("silence_stream://") {
+        let milliseconds = silence.split(',').next().unwrap_or_default().trim();
+        return milliseconds.parse().ok().map(Duration::from_millis);
+    }
+    if let Some(files) = path.strip_prefix("file_string://") {
+        return files.split('!').map(|file| duration_of(file, default)).sum();
+    }
+    Some(default)
+}
+
+fn tone_duration(tones: &str) -> Option<Duration> {
+    let (tones, options) = tones.split_once(';').unwrap_or((tones, ""));
+    let loops = options.split(';').find_map(|option| option.strip_prefix("loops="));
+    let loops: i64 = loops.and_then(|loops| loops.trim().parse().ok()).unwrap_or(1);
+    let milliseconds: u64 = tones
+        .split("%(")
+        .skip(1)
+        .flat_map(|tone| tone.split(')').next().unwrap_or_default().split(',').take(2))
+        .filter_map(|part| part.trim().parse::<u64>().ok())
+        .fold(0, u64::saturating_add);
+    u64::try_from(loops).ok().map(|loops| Duration::from_millis(milliseconds.saturating_mul(loops)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_files() {
+        let of = |path| duration_of(path, Duration::from_secs(2)).map(|length| length.as_millis());
+        assert_eq!(of("tone_stream://%(1500,500,440)"), Some(2000));
+        assert_eq!(of("tone_stream://%(100,0,440);loops=3"), Some(300));
+        assert_eq!(of("tone_stream://%(2000,4000,440,480);loops=-1"), None);
+        assert_eq!(of("silence_stream://750,1400"), Some(750));
+        assert_eq!(of("silence_stream://-1"), None);
+        assert_eq!(of("file_string://a.wav!silence_stream://500"), Some(2500));
+        assert_eq!(of("/sounds/hello.wav"), Some(2000));
+    }
+}

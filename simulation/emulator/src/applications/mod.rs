@@ -1,0 +1,265 @@
+//! The applications of the dialplan: how one begins, runs and ends.
+
+pub(crate) mod bridge;
+pub(crate) mod digits;
+pub(crate) mod media;
+mod simple;
+
+use std::mem;
+
+pub(crate) use simple::transfer_target as simple_target;
+
+use crate::cause::Cause;
+use crate::channel::{CommandAction, Doing, Frame, PrivateCommand, Uuid};
+use crate::dialplan::Action;
+use crate::ledger::{Execution, HungUpBy};
+use crate::limits::APPLICATION_DEPTH_MAX;
+use crate::switch::Switch;
+use crate::time::Time;
+
+/// What beginning an application came to.
+pub(crate) enum Started {
+    /// It has done all it does. `None` is FreeSWITCH's `_none_`.
+    Done(Option<&'static str>),
+    /// It goes on, until a moment or without an end.
+    Runs(Doing, Option<Time>),
+}
+
+/// Every application that the emulated switch has. Any other hangs the call up.
+pub(crate) const KNOWN: &[&str] = &[
+    "answer",
+    "bridge",
+    "echo",
+    "endless_playback",
+    "event",
+    "execute_extension",
+    "export",
+    "hangup",
+    "info",
+    "log",
+    "multiset",
+    "park",
+    "play_and_get_digits",
+    "playback",
+    "pre_answer",
+    "push",
+    "record",
+    "record_session",
+    "ring_ready",
+    "sched_hangup",
+    "sched_transfer",
+    "set",
+    "sleep",
+    "stop_record_session",
+    "transfer",
+    "unset",
+];
+
+impl Switch {
+    /// Runs an application: for a controller's command, with its loops still to do, or for the dialplan.
+    pub(crate) fn execute(&mut self, uuid: &Uuid, action: Action, command: Option<(PrivateCommand, i64)>) {
+        let connection = command.as_ref().and_then(|(command, _)| command.connection);
+        let Some(channel) = self.channels.get(uuid) else { return };
+        let known = KNOWN.contains(&action.application.as_str());
+        if !known || channel.stack.len() >= APPLICATION_DEPTH_MAX {
+            self.set_loops(uuid, command.as_ref());
+            self.hang_up(uuid, Cause::named("DESTINATION_OUT_OF_ORDER"), HungUpBy::Switch);
+            return self.command_ended(uuid, command.map(|(command, _)| command));
+        }
+        let argument = channel.expand(&action.argument);
+        let action = Action::new(action.application, argument);
+        let application_uuid = self.application_uuid(command.as_ref());
+        self.set_loops(uuid, command.as_ref());
+        self.announce(uuid, &action, &application_uuid);
+        self.counts.executions += 1;
+        self.ledger.started(
+            uuid,
+            Execution {
+                application: action.application.clone(),
+                argument: action.argument.clone(),
+                application_uuid: application_uuid.clone(),
+                started: self.now,
+                ended: None,
+                connection,
+            },
+        );
+        let event_lock = command.as_ref().is_some_and(|(command, _)| command.event_lock);
+        let by = command.as_ref().map_or(HungUpBy::Switch, |_| HungUpBy::Controller(connection));
+        match self.start(uuid, &action, by) {
+            Started::Done(response) => self.completed(uuid, &action, &application_uuid, command, response),
+            Started::Runs(doing, until) => self.modify(uuid, |channel| {
+                let interrupted = false;
+                let silent = false;
+                channel.stack.push(Frame {
+                    action,
+                    application_uuid,
+                    doing,
+                    until,
+                    interrupted,
+                    event_lock,
+                    command,
+                    silent,
+                });
+            }),
+        }
+    }
+
+    /// The uuid in the two events: that of the command's `Event-UUID`, else a fresh one for each run.
+    fn application_uuid(&mut self, command: Option<&(PrivateCommand, i64)>) -> String {
+        match command {
+            Some((
+                PrivateCommand {
+                    action: CommandAction::Execute { application_uuid: Some(uuid), .. }, ..
+                },
+                _,
+            )) => uuid.clone(),
+            _ => self.random.uuid(),
+        }
+    }
+
+    /// Sets the loop variables, which are there only while a command's application runs.
+    fn set_loops(&mut self, uuid: &Uuid, command: Option<&(PrivateCommand, i64)>) {
+        let Some((PrivateCommand { action: CommandAction::Execute { loops, .. }, .. }, left)) = command
+        else {
+            return;
+        };
+        let (total, current) = (loops.to_string(), (loops - left).to_string());
+        self.modify(uuid, |channel| {
+            channel.variables.set("current_loop", current);
+            channel.variables.set("total_loops", total);
+        });
+    }
+
+    fn announce(&mut self, uuid: &Uuid, action: &Action, application_uuid: &str) {
+        let Action { application, argument } = action;
+        self.modify(uuid, |channel| {
+            let variables = &mut channel.variables;
+            variables.unset("current_application_response");
+            variables.unset("current_application_data");
+            variables.set("current_application", application.as_str());
+            variables.set("current_application_data", argument.as_str());
+            channel.last_application = Some(action.clone());
+        });
+        let after = [
+            ("Application", application.as_str()),
+            ("Application-Data", argument.as_str()),
+            ("Application-UUID", application_uuid),
+        ];
+        self.fire_channel(uuid, "CHANNEL_EXECUTE", &[], &after);
+        self.modify(uuid, |channel| {
+            channel.variables.set("current_application_data", argument.as_str());
+            channel.variables.set("current_application", application.as_str());
+        });
+    }
+
+    /// An application has ended: tells it, and runs it again if its command has loops left.
+    fn completed(
+        &mut self,
+        uuid: &Uuid,
+        action: &Action,
+        application_uuid: &str,
+        command: Option<(PrivateCommand, i64)>,
+        response: Option<&'static str>,
+    ) {
+        if let Some(response) = response {
+            self.set_variable(uuid, "current_application_response", response);
+        }
+        let after = [
+            ("Application", action.application.as_str()),
+            ("Application-Data", action.argument.as_str()),
+            ("Application-Response", response.unwrap_or("_none_")),
+            ("Application-UUID", application_uuid),
+        ];
+        self.fire_channel(uuid, "CHANNEL_EXECUTE_COMPLETE", &[], &after);
+        self.ledger.completed(uuid, application_uuid, self.now);
+        let Some((command, left)) = command else { return };
+        let alive =
+            self.channels.get(uuid).is_some_and(|channel| channel.hangup.is_none() && channel.next.is_none());
+        if left > 0
+            && alive
+            && let CommandAction::Execute { action, .. } = &command.action
+        {
+            return self.execute(uuid, action.clone(), Some((command, left - 1)));
+        }
+        self.command_ended(uuid, Some(command));
+    }
+
+    /// The command that ran an application, if it was one, is done with all its loops.
+    fn command_ended(&mut self, uuid: &Uuid, command: Option<PrivateCommand>) {
+        let Some(command) = command else { return };
+        self.modify(uuid, |channel| {
+            channel.variables.unset("current_loop");
+            channel.variables.unset("total_loops");
+        });
+        self.command_done(uuid, &command);
+    }
+
+    /// Ends the innermost application or state of a channel.
+    pub(crate) fn complete_frame(&mut self, uuid: &Uuid) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        let Some(mut frame) = channel.stack.pop() else { return };
+        let doing = mem::replace(&mut frame.doing, Doing::Echo);
+        let response = match doing {
+            Doing::Park => {
+                self.fire_channel(uuid, "CHANNEL_UNPARK", &[], &[]);
+                None
+            }
+            Doing::Playback { path, length_ms, since } => {
+                Some(self.end_playback(uuid, &path, length_ms, since, frame.interrupted))
+            }
+            Doing::Record { path, since } => {
+                self.end_record(uuid, &path, since);
+                None
+            }
+            Doing::Digits(collection) => match self.go_on_collecting(uuid, collection) {
+                Some((doing, until)) => {
+                    frame.doing = doing;
+                    frame.until = Some(until);
+                    frame.interrupted = false;
+                    self.modify(uuid, |channel| channel.stack.push(frame));
+                    return;
+                }
+                None => None,
+            },
+            Doing::Dialling { leg } => {
+                self.abandon_dialling(&leg);
+                None
+            }
+            Doing::Bridged { leg } => {
+                self.end_bridge(uuid, &leg);
+                None
+            }
+            Doing::Exchange => {
+                self.end_exchange(uuid);
+                None
+            }
+            Doing::Ended { response } => Some(response).filter(|response| !response.is_empty()),
+            Doing::Sleep | Doing::Echo | Doing::Extension(_) => None,
+        };
+        if !frame.silent {
+            self.completed(uuid, &frame.action, &frame.application_uuid, frame.command, response);
+        }
+    }
+
+    fn start(&mut self, uuid: &Uuid, action: &Action, by: HungUpBy) -> Started {
+        let argument = action.argument.as_str();
+        match action.application.as_str() {
+            "park" => {
+                self.fire_channel(uuid, "CHANNEL_PARK", &[], &[]);
+                Started::Runs(Doing::Park, None)
+            }
+            "playback" => self.start_playback(uuid, argument, false),
+            "endless_playback" => self.start_playback(uuid, argument, true),
+            "record" => self.start_record(uuid, argument),
+            "record_session" => self.start_recording(uuid, argument),
+            "stop_record_session" => {
+                self.stop_recording(uuid, argument);
+                Started::Done(None)
+            }
+            "echo" => Started::Runs(Doing::Echo, None),
+            "bridge" => self.start_bridge(uuid, argument),
+            "play_and_get_digits" => self.start_digits(uuid, argument),
+            _ => self.start_simple(uuid, action, by),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Applications that set something, say something or send the call elsewhere, and are done at once.
+
+use std::time::Duration;
+
+use super::Started;
+use crate::cause::Cause;
+use crate::channel::{CallState, Channel, Doing, Uuid};
+use crate::connection::split_word;
+use crate::dialplan::{Action, inline_actions};
+use crate::ledger::HungUpBy;
+use crate::switch::Switch;
+
+impl Switch {
+    pub(super) fn start_simple(&mut self, uuid: &Uuid, action: &Action, by: HungUpBy) -> Started {
+        let argument = action.argument.as_str();
+        match action.application.as_str() {
+            "answer" => self.answer(uuid),
+            "pre_answer" | "ring_ready" => self.progress(uuid, action.application == "pre_answer"),
+            "set" => self.assign(uuid, argument),
+            "multiset" => {
+                for assignment in argument.split_ascii_whitespace() {
+                    self.assign(uuid, assignment);
+                }
+            }
+            "export" => self.export(uuid, argument),
+            "unset" => self.modify(uuid, |channel| channel.variables.unset(argument.trim())),
+            "push" => {
+                if let Some((name, value)) = argument.split_once('=') {
+                    self.modify(uuid, |channel| channel.variables.push(name, value));
+                }
+            }
+            "hangup" => self.hang_up(uuid, Cause::named(argument), by),
+            "event" => self.fire_from_application(uuid, argument),
+            "log" => {
+                let (level, text) = split_word(argument);
+                self.log(level, text, uuid);
+            }
+            "info" => self.log("INFO", "CHANNEL_DATA", uuid),
+            "sched_transfer" => self.schedule_transfer(uuid, argument),
+            "sched_hangup" => self.schedule_hangup(uuid, argument),
+            "transfer" => self.transfer_words(uuid, argument),
+            "execute_extension" => return self.start_extension(argument),
+            "sleep" => {
+                let milliseconds = argument.trim().parse().unwrap_or(0);
+                return Started::Runs(Doing::Sleep, Some(self.now + Duration::from_millis(milliseconds)));
+            }
+            // `execute` lets only known applications come this far, and the others are in `start`.
+            _ => {}
+        }
+        Started::Done(None)
+    }
+
+    /// `name=value`; no value unsets.
+    fn assign(&mut self, uuid: &Uuid, assignment: &str) {
+        let (name, value) = assignment.split_once('=').unwrap_or((assignment, ""));
+        self.set_variable(uuid, name.trim(), value);
+    }
+
+    /// Sets a variable that the legs which the channel dials inherit.
+    fn export(&mut self, uuid: &Uuid, assignment: &str) {
+        let assignment = assignment.strip_prefix("nolocal:").unwrap_or(assignment);
+        self.assign(uuid, assignment);
+        let name = assignment.split('=').next().unwrap_or_default().trim();
+        self.modify(uuid, |channel| {
+            let mut exported = channel.variables.get("export_vars").unwrap_or_default().to_owned();
+            if !exported.split(',').any(|present| present == name) {
+                exported = if exported.is_empty() { name.to_owned() } else { format!("{exported},{name}") };
+            }
+            channel.variables.set("export_vars", exported);
+        });
+    }
+
+    /// The leg rings, or has early media.
+    fn progress(&mut self, uuid: &Uuid, media: bool) {
+        let wall = self.wall_micros();
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        if channel.is_answered() {
+            return;
+        }
+        let Some(profile) = &mut channel.profile else { return };
+        if media {
+            profile.times.progress_media = wall;
+            channel.answer_state = "early";
+            self.fire_channel(uuid, "CHANNEL_PROGRESS_MEDIA", &[], &[]);
+        } else {
+            profile.times.progress = wall;
+            self.fire_channel(uuid, "CHANNEL_PROGRESS", &[], &[]);
+        }
+        self.set_call_state(uuid, CallState::Ringing);
+    }
+
+    fn transfer_words(&mut self, uuid: &Uuid, argument: &str) {
+        let (number, dialplan, context) = transfer_target(argument);
+        self.transfer(uuid, number, dialplan, context);
+    }
+
+    /// Runs another extension's actions inside this application.
+    fn start_extension(&mut self, argument: &str) -> Started {
+        let (number, dialplan, _) = transfer_target(argument);
+        let actions = if dialplan.eq_ignore_ascii_case("inline") {
+            inline_actions(number)
+        } else {
+            self.config.dialplan.route(number).map(<[Action]>::to_vec).unwrap_or_default()
+        };
+        Started::Runs(Doing::Extension(actions.into()), None)
+    }
+}
+
+/// `<extension> [<dialplan>] [<context>]`. The extension may be in single quotes, so that it can hold spaces.
+pub(crate) fn transfer_target(text: &str) -> (&str, &str, &str) {
+    let text = text.trim();
+    let (number, rest) = match text.strip_prefix('\'').and_then(|quoted| quoted.split_once('\'')) {
+        Some((number, rest)) => (number, rest.trim_start()),
+        None => split_word(text),
+    };
+    let (dialplan, context) = split_word(rest);
+    (number, if dialplan.is_empty() { "XML" } else { dialplan }, context.trim())
+}
+
+impl Channel {
+    /// Replaces `${name}` with the channel's variable; what is not set becomes nothing.
+    pub(crate) fn expand(&self, text: &str) -> String {
+        let mut expanded = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((name, remainder)) = after.split_once('}') else { break };
+            expanded.push_str(before);
+            expanded.push_str(self.value_of(name).unwrap_or_default());
+            rest = remainder;
+        }
+        expanded.push_str(rest);
+        expanded
+    }
+
+    /// A variable, or a field of the caller profile by its dialplan name.
+    pub(crate) fn value_of(&self, name: &str) -> Option<&str> {
+        let field = self.profile.as_ref().and_then(|profile| {
+            Some(match name {
+                "destination_number" => profile.destination_number.as_str(),
+                "caller_id_number" => &profile.caller_id_number,
+                "caller_id_name" => &profile.caller_id_name,
+                "context" => &profile.context,
+                "ani" => &profile.ani,
+                _ => return None,
+            })
+        });
+        self.variables.get(name).or(field.filter(|value| !value.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transfer_targets() {
+        assert_eq!(transfer_target("9001"), ("9001", "XML", ""));
+        assert_eq!(transfer_target("9001 XML public"), ("9001", "XML", "public"));
+        assert_eq!(transfer_target("'set:a=b c,park:' inline"), ("set:a=b c,park:", "inline", ""));
+    }
+}

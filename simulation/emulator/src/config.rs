@@ -1,0 +1,155 @@
+//! What an emulated switch is and how its surroundings behave.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::cause::Cause;
+use crate::dialplan::{Dialplan, matches_pattern};
+
+/// Everything about a switch that is fixed when it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What `auth` must say.
+    pub password: String,
+    /// `FreeSWITCH-Hostname`.
+    pub hostname: String,
+    /// `FreeSWITCH-Switchname`.
+    pub switch_name: String,
+    /// The wall clock when the switch's time is zero, in microseconds since 1970.
+    pub wall_clock_at_start_micros: u64,
+    /// What incoming and transferred calls run.
+    pub dialplan: Dialplan,
+    /// How dialled destinations behave; the first rule that fits decides, [`Answer::Answers`] after
+    /// [`Config::default_answer`] if none does.
+    pub destinations: Vec<Destination>,
+    /// How a destination behaves for which there is no rule.
+    pub default_answer: Answer,
+    /// How long a dialled destination may ring if `originate_timeout` does not say it (FreeSWITCH: 60 s).
+    pub originate_timeout: Duration,
+    /// How long `playback` takes for a file whose name tells nothing about it.
+    pub default_playback: Duration,
+    /// How far `show channels` and `show calls` lag behind a channel's birth and death, in milliseconds; drawn for
+    /// each anew (freeswitch README: 90 to 400).
+    pub show_lag_ms: RangeInclusive<u64>,
+    /// The time between two HEARTBEAT events (FreeSWITCH: 20 s).
+    pub heartbeat: Duration,
+    /// Files under these prefixes cannot be opened: playing one gives `FILE NOT FOUND`, recording to one hangs up.
+    pub missing_paths: Vec<String>,
+    /// Variables that `global_getvar` knows.
+    pub globals: Vec<(String, String)>,
+}
+
+impl Default for Config {
+    /// The switch of the transcripts: password `ClueCon`, named `fs1`, on `vm`, parking every call for fipple.
+    fn default() -> Self {
+        Self {
+            password: "ClueCon".into(),
+            hostname: "vm".into(),
+            switch_name: "fs1".into(),
+            // 2026-11-23 04:00:00 UTC, about the hour of the transcripts.
+            wall_clock_at_start_micros: 1_795_406_400_000_000,
+            dialplan: Dialplan::park_everything(),
+            destinations: Destination::well_known(),
+            default_answer: Answer::Answers {
+                ring_after: Duration::from_millis(50),
+                answer_after: Duration::from_millis(200),
+            },
+            originate_timeout: Duration::from_secs(60),
+            default_playback: Duration::from_secs(2),
+            show_lag_ms: 90..=400,
+            heartbeat: Duration::from_secs(20),
+            missing_paths: vec!["/nonexistent/".into(), "/proc/".into()],
+            globals: vec![("domain".into(), "lab.local".into()), ("local_ip_v4".into(), "127.0.0.1".into())],
+        }
+    }
+}
+
+impl Config {
+    /// How the destination number of a dial string behaves.
+    pub(crate) fn answer_of(&self, destination: &str) -> Answer {
+        let rule = self.destinations.iter().find(|rule| matches_pattern(&rule.pattern, destination));
+        rule.map_or(self.default_answer, |rule| rule.answer)
+    }
+}
+
+/// How the destinations of one pattern behave when they are dialled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// A destination number, or its beginning and a `*`.
+    pub pattern: String,
+    /// What happens.
+    pub answer: Answer,
+}
+
+/// What becomes of a dialled leg. Times count from the dialling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It rings and is answered.
+    Answers {
+        /// When it begins to ring.
+        ring_after: Duration,
+        /// When it is answered.
+        answer_after: Duration,
+    },
+    /// It rings until whoever dialled gives up: `NO_ANSWER`.
+    Rings {
+        /// When it begins to ring.
+        ring_after: Duration,
+    },
+    /// It refuses.
+    Refuses {
+        /// When it refuses.
+        after: Duration,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+impl Destination {
+    /// The destinations that behave by their name in every default configuration: `busy*` is `USER_BUSY`,
+    /// `reject*` is `CALL_REJECTED`, `unallocated*` is `UNALLOCATED_NUMBER`, `congested*` is
+    /// `NORMAL_TEMPORARY_FAILURE`, and `noanswer*` rings until the caller gives up.
+    pub fn well_known() -> Vec<Self> {
+        let after = Duration::from_millis(20);
+        let refuses = |pattern: &str, cause: &str| Self {
+            pattern: pattern.into(),
+            answer: Answer::Refuses { after, cause: Cause::named(cause) },
+        };
+        vec![
+            refuses("busy*", "USER_BUSY"),
+            refuses("reject*", "CALL_REJECTED"),
+            refuses("unallocated*", "UNALLOCATED_NUMBER"),
+            refuses("congested*", "NORMAL_TEMPORARY_FAILURE"),
+            Self { pattern: "noanswer*".into(), answer: Answer::Rings { ring_after: after } },
+        ]
+    }
+}
+
+/// A call from outside, as its INVITE describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboundCall {
+    /// The caller's number: the user of the `From`.
+    pub caller_id_number: String,
+    /// The caller's display name; empty for none.
+    pub caller_id_name: String,
+    /// The number that was dialled.
+    pub destination_number: String,
+    /// The dialplan context that the profile gives its calls.
+    pub context: String,
+    /// Further channel variables, for example `sip_h_X-...` of the INVITE.
+    pub variables: Vec<(String, String)>,
+}
+
+impl InboundCall {
+    /// A call between these two numbers in context `default`.
+    pub fn new(caller_id_number: impl Into<String>, destination_number: impl Into<String>) -> Self {
+        let caller_id_number = caller_id_number.into();
+        Self {
+            caller_id_name: caller_id_number.clone(),
+            caller_id_number,
+            destination_number: destination_number.into(),
+            context: "default".into(),
+            variables: Vec::new(),
+        }
+    }
+}

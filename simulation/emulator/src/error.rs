@@ -1,0 +1,23 @@
+//! What can go wrong for whoever drives the switch. What a controller does wrong is answered on the wire instead.
+
+use thiserror::Error;
+
+/// An error of the emulated switch.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Error {
+    /// There is no such channel (any more); nothing was changed.
+    #[error("no channel {uuid} exists on this switch")]
+    NoSuchChannel {
+        /// The uuid that was asked for.
+        uuid: String,
+    },
+    /// All sessions are in use; no call was created.
+    #[error("the switch refuses a call: all {limit} sessions are in use")]
+    TooManySessions {
+        /// The number of sessions.
+        limit: usize,
+    },
+    /// The task that served the switch has ended; the switch and its calls are gone.
+    #[error("the emulated switch has stopped")]
+    Stopped,
+}

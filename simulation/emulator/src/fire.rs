@@ -1,0 +1,240 @@
+//! Building events and giving them to the bus.
+
+use crate::channel::{State, carries_variables};
+use crate::connection::split_word;
+use crate::event::{self, Event, EventName};
+use crate::switch::Switch;
+use crate::time::{Date, uptime};
+
+/// Headers of one event apart from the channel's own.
+pub(crate) type Extra<'a> = &'a [(&'a str, &'a str)];
+
+impl Switch {
+    /// The number of the next event.
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.event_sequence += 1;
+        self.event_sequence
+    }
+
+    /// Fires an event of a channel, with its own headers before and after those of the channel.
+    pub(crate) fn fire_channel(&mut self, uuid: &str, name: EventName, before: Extra<'_>, after: Extra<'_>) {
+        self.fire_channel_from(uuid, name, event::origin(name).1, before, after);
+    }
+
+    /// [`Switch::fire_channel`] for the events that come from different functions of FreeSWITCH.
+    pub(crate) fn fire_channel_from(
+        &mut self,
+        uuid: &str,
+        name: EventName,
+        function: &'static str,
+        before: Extra<'_>,
+        after: Extra<'_>,
+    ) {
+        let sequence = self.next_sequence();
+        self.bus.events_fired += 1;
+        if !self.bus.is_wanted(name, None) {
+            return;
+        }
+        let stamp = self.stamp(sequence);
+        let Some(channel) = self.channels.get(uuid) else { return };
+        let mut event = Event::new(name);
+        // A private command is the controller's own event: its headers come first.
+        let own_first = name == "PRIVATE_COMMAND";
+        if own_first {
+            before.iter().for_each(|(key, value)| event.add(*key, *value));
+        }
+        add_core_headers(&mut event, name, function, &stamp);
+        if !own_first {
+            before.iter().for_each(|(key, value)| event.add(*key, *value));
+        }
+        channel.add_headers(&mut event);
+        if carries_variables(name) {
+            channel.add_variables(&mut event);
+        }
+        after.iter().for_each(|(key, value)| event.add(*key, *value));
+        self.bus.publish(&event);
+    }
+
+    /// Fires an event that belongs to no channel; `sequence` if it was numbered earlier.
+    pub(crate) fn fire_core(
+        &mut self,
+        name: EventName,
+        sequence: Option<u64>,
+        headers: Extra<'_>,
+        body: Option<&str>,
+    ) {
+        let sequence = sequence.unwrap_or_else(|| self.next_sequence());
+        self.bus.events_fired += 1;
+        if !self.bus.is_wanted(name, None) {
+            return;
+        }
+        let stamp = self.stamp(sequence);
+        let mut event = Event::new(name);
+        add_core_headers(&mut event, name, event::origin(name).1, &stamp);
+        headers.iter().for_each(|(key, value)| event.add(*key, *value));
+        event.body = body.filter(|body| !body.is_empty()).map(str::to_owned);
+        self.bus.publish(&event);
+    }
+
+    /// Fires an event that a controller or the dialplan composed. Its own headers come first; `with_core` adds those
+    /// of every event, and those of the channel come in if a `Unique-ID` names a living one.
+    pub(crate) fn fire_composed(
+        &mut self,
+        name: &str,
+        own: Vec<(String, String)>,
+        body: Option<String>,
+        with_core: bool,
+    ) {
+        let sequence = self.next_sequence();
+        self.bus.events_fired += 1;
+        let value_of = |wanted: &str| own.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
+        let name = event::known_name(name).unwrap_or("CUSTOM");
+        let subclass = value_of("Event-Subclass").map(|(_, subclass)| subclass.clone()).unwrap_or_default();
+        let channel = value_of("Unique-ID").and_then(|(_, uuid)| self.channels.get(uuid.as_str()));
+        let stamp = self.stamp(sequence);
+        let mut event = Event::new(name);
+        event.subclass = (name == "CUSTOM").then_some(subclass);
+        event.body = body;
+        for (key, value) in own {
+            event.add(key, value);
+        }
+        if with_core || channel.is_none() {
+            add_core_headers(&mut event, name, event::origin("CUSTOM").1, &stamp);
+        }
+        if let Some(channel) = channel {
+            channel.add_headers(&mut event);
+            channel.add_variables(&mut event);
+        }
+        self.bus.publish(&event);
+    }
+
+    /// Sets the running state and tells it.
+    pub(crate) fn enter_state(&mut self, uuid: &str, state: State) {
+        if let Some(channel) = self.channels.get_mut(uuid) {
+            channel.state = state;
+            // While a change is pending, events show the number of the state to come.
+            if channel.hangup.is_none() || matches!(state, State::Hangup | State::Reporting | State::Destroy)
+            {
+                channel.next_state = state;
+            }
+        }
+        self.fire_channel(uuid, "CHANNEL_STATE", &[], &[]);
+    }
+
+    /// HEARTBEAT and the scheduler's word about it.
+    pub(crate) fn heartbeat(&mut self) {
+        self.peaks.roll(self.now);
+        let uptime_msec = (self.now.0 / 1000).to_string();
+        let channels = self.channels.len().to_string();
+        let last = self.peaks.last_second.to_string();
+        let most = self.peaks.most_in_a_second.to_string();
+        let created = self.counts.channels_created.to_string();
+        let peak = self.peaks.sessions.to_string();
+        let max = crate::limits::SESSIONS_MAX.to_string();
+        let headers = [
+            ("Event-Info", "System Ready"),
+            ("Up-Time", &uptime(self.now.0)),
+            ("FreeSWITCH-Version", crate::api::status::VERSION),
+            ("Uptime-msec", &uptime_msec),
+            ("Session-Count", &channels),
+            ("Max-Sessions", &max),
+            ("Session-Per-Sec", "1000"),
+            ("Session-Per-Sec-Last", &last),
+            ("Session-Per-Sec-Max", &most),
+            ("Session-Per-Sec-FiveMin", &most),
+            ("Session-Since-Startup", &created),
+            ("Session-Peak-Max", &peak),
+            ("Session-Peak-FiveMin", &peak),
+            ("Idle-CPU", "100.000000"),
+        ];
+        self.fire_core("HEARTBEAT", None, &headers, None);
+        let runtime = (self.wall_micros() / 1_000_000 + self.config.heartbeat.as_secs()).to_string();
+        let task = [
+            ("Task-ID", "1"),
+            ("Task-Desc", "heartbeat"),
+            ("Task-Group", "core"),
+            ("Task-Runtime", &runtime),
+        ];
+        self.fire_core("RE_SCHEDULE", None, &task, None);
+    }
+
+    /// Runs `event` of the dialplan: `Name=value,Name=value`.
+    pub(crate) fn fire_from_application(&mut self, uuid: &str, argument: &str) {
+        let mut headers: Vec<(String, String)> = argument
+            .split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
+            .collect();
+        let position = headers.iter().position(|(key, _)| key == "Event-Name");
+        let name = position.map_or("CHANNEL_APPLICATION".to_owned(), |index| headers.remove(index).1);
+        if !headers.iter().any(|(key, _)| key == "Unique-ID") {
+            headers.push(("Unique-ID".into(), uuid.to_owned()));
+        }
+        self.fire_composed(split_word(&name).0, headers, None, true);
+    }
+
+    fn stamp(&self, sequence: u64) -> Stamp {
+        let micros = self.wall_micros();
+        let date = Date::from_unix_micros(micros);
+        Stamp {
+            core_uuid: self.core_uuid.clone(),
+            hostname: self.config.hostname.clone(),
+            switch_name: self.config.switch_name.clone(),
+            local: date.local(),
+            gmt: date.gmt(),
+            micros: micros.to_string(),
+            sequence: sequence.to_string(),
+        }
+    }
+
+    /// The event that `uuid_dump` answers with, given to `write`.
+    pub(crate) fn with_channel_data<R>(
+        &mut self,
+        uuid: &str,
+        write: impl FnOnce(&Event<'_>) -> R,
+    ) -> Option<R> {
+        let sequence = self.next_sequence();
+        let stamp = self.stamp(sequence);
+        let channel = self.channels.get(uuid)?;
+        let mut event = Event::new("CHANNEL_DATA");
+        add_core_headers(&mut event, "CHANNEL_DATA", event::origin("CHANNEL_DATA").1, &stamp);
+        channel.add_headers(&mut event);
+        channel.add_variables(&mut event);
+        Some(write(&event))
+    }
+}
+
+/// Where and when an event was fired.
+struct Stamp {
+    core_uuid: String,
+    hostname: String,
+    switch_name: String,
+    local: String,
+    gmt: String,
+    micros: String,
+    sequence: String,
+}
+
+fn add_core_headers(event: &mut Event<'_>, name: &'static str, function: &'static str, stamp: &Stamp) {
+    let (file, _, line) = event::origin(name);
+    let line = match (name, function) {
+        ("CODEC", "switch_core_session_set_real_read_codec") => "189",
+        ("CODEC", "switch_core_session_set_read_codec") => "300",
+        ("CALL_UPDATE", "sofia_receive_message") => "2133",
+        _ => line,
+    };
+    let file = if function == "sofia_receive_message" { "mod_sofia.c" } else { file };
+    event.add("Event-Name", name);
+    event.add("Core-UUID", stamp.core_uuid.clone());
+    event.add("FreeSWITCH-Hostname", stamp.hostname.clone());
+    event.add("FreeSWITCH-Switchname", stamp.switch_name.clone());
+    event.add("FreeSWITCH-IPv4", "192.0.2.2");
+    event.add("FreeSWITCH-IPv6", "fd00::2");
+    event.add("Event-Date-Local", stamp.local.clone());
+    event.add("Event-Date-GMT", stamp.gmt.clone());
+    event.add("Event-Date-Timestamp", stamp.micros.clone());
+    event.add("Event-Calling-File", file);
+    event.add("Event-Calling-Function", function);
+    event.add("Event-Calling-Line-Number", line);
+    event.add("Event-Sequence", stamp.sequence.clone());
+}

@@ -1,0 +1,47 @@
+//! An emulated FreeSWITCH: its Event Socket, its calls and its habits, without audio and without SIP.
+//!
+//! [`Switch`] is the whole of it: a state machine into which bytes and the time go and out of which bytes come, on
+//! one thread, with all its chance from one seed. [`server`] carries it on a tokio runtime and over any streams.
+//! What it does was taken from transcripts of FreeSWITCH 1.11.3-dev; where it knowingly differs, the place says so.
+//!
+//! A controller's dial strings choose what becomes of a call: see [`config::Destination::well_known`].
+
+mod api;
+mod applications;
+mod bus;
+mod channel;
+mod commands;
+mod connection;
+mod dial;
+mod dial_string;
+mod event;
+mod fire;
+mod hash;
+mod life;
+mod profile;
+mod report;
+mod schedule;
+mod sip;
+mod switch;
+mod thread;
+mod variables;
+
+pub mod cause;
+pub mod config;
+pub mod dialplan;
+pub mod error;
+pub mod ledger;
+pub mod limits;
+pub mod random;
+pub mod server;
+pub mod time;
+pub mod traffic;
+
+pub use cause::Cause;
+pub use channel::Uuid;
+pub use config::{Config, InboundCall};
+pub use error::Error;
+pub use ledger::Ledger;
+pub use server::{SwitchHandle, serve};
+pub use switch::{ConnectionId, Counts, Input, Output, Switch};
+pub use time::Time;

@@ -1,0 +1,307 @@
+//! The life of a leg: how it comes to be, is answered, is hung up and ends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::cause::Cause;
+use crate::channel::{CallState, Channel, Endpoint, Hangup, State, Uuid};
+use crate::config::InboundCall;
+use crate::error::Error;
+use crate::ledger::{CallRecord, HungUpBy};
+use crate::limits::SESSIONS_MAX;
+use crate::profile::{Profile, Times};
+use crate::report::add_report;
+use crate::sip;
+use crate::switch::Switch;
+use crate::time::Time;
+use crate::variables::Variables;
+
+impl Switch {
+    /// A call comes in. Its channel runs the dialplan at once; gives its uuid.
+    pub fn inbound_call(&mut self, now: Time, call: &InboundCall) -> Result<Uuid, Error> {
+        self.advance(now);
+        self.check_sessions()?;
+        let uuid: Uuid = self.random.uuid().into();
+        let name = format!("sofia/external/{}@127.0.0.1:6060", call.caller_id_number);
+        let mut channel = self.new_channel(uuid.clone(), name, Endpoint::Sofia, false);
+        channel.state = State::New;
+        channel.hit_dialplan = true;
+        self.add_channel(channel, &call.caller_id_number, &call.destination_number);
+        self.fire_channel(&uuid, "CHANNEL_STATE", &[], &[]);
+        self.describe_inbound(&uuid, call);
+        self.set_codecs(&uuid, "switch_core_session_set_real_read_codec");
+        self.modify(&uuid, |channel| channel.next_state = State::Init);
+        self.enter_state(&uuid, State::Init);
+        self.modify(&uuid, |channel| channel.next_state = State::Routing);
+        self.fire_channel(&uuid, "CHANNEL_CREATE", &[], &[]);
+        self.modify(&uuid, |channel| channel.state = State::Routing);
+        self.set_call_state(&uuid, CallState::Ringing);
+        self.enter_state(&uuid, State::Routing);
+        self.route(&uuid, "XML");
+        self.make_runnable(&uuid);
+        self.run();
+        Ok(uuid)
+    }
+
+    /// The person at the other end of the leg hangs up: BYE, or CANCEL of a call that was not answered.
+    pub fn caller_hangup(&mut self, now: Time, uuid: &str) -> Result<(), Error> {
+        self.advance(now);
+        let channel = self.channels.get(uuid).filter(|channel| channel.hangup.is_none());
+        let Some(channel) = channel else { return Err(Error::NoSuchChannel { uuid: uuid.to_owned() }) };
+        let cause =
+            if channel.is_answered() || channel.outbound { "NORMAL_CLEARING" } else { "ORIGINATOR_CANCEL" };
+        let uuid = channel.uuid.clone();
+        self.hang_up(&uuid, Cause::named(cause), HungUpBy::Remote);
+        self.run();
+        Ok(())
+    }
+
+    /// The person at the other end of the leg presses keys.
+    pub fn caller_dtmf(&mut self, now: Time, uuid: &str, digits: &str) -> Result<(), Error> {
+        self.advance(now);
+        if !self.receive_digits(uuid, digits, "RTP") {
+            return Err(Error::NoSuchChannel { uuid: uuid.to_owned() });
+        }
+        self.run();
+        Ok(())
+    }
+
+    pub(crate) fn check_sessions(&self) -> Result<(), Error> {
+        if self.channels.len() >= SESSIONS_MAX {
+            return Err(Error::TooManySessions { limit: SESSIONS_MAX });
+        }
+        Ok(())
+    }
+
+    /// A channel that nobody has heard of yet.
+    pub(crate) fn new_channel(
+        &mut self,
+        uuid: Uuid,
+        name: String,
+        endpoint: Endpoint,
+        outbound: bool,
+    ) -> Channel {
+        let lag = self.random_delay(&self.config.show_lag_ms.clone());
+        Channel {
+            call_uuid: uuid.clone(),
+            uuid,
+            name,
+            endpoint,
+            outbound,
+            state: State::None,
+            next_state: State::New,
+            call_state: CallState::Down,
+            answer_state: "ringing",
+            hit_dialplan: false,
+            has_read_codec: false,
+            has_write_codec: false,
+            profile: None,
+            other_leg: None,
+            variables: Variables::default(),
+            actions: VecDeque::new(),
+            stack: Vec::new(),
+            queue: VecDeque::new(),
+            next: None,
+            dialling: None,
+            hangup: None,
+            wakes_at: None,
+            digits: String::new(),
+            recordings: Vec::new(),
+            listed_at: self.now + lag,
+            last_application: None,
+        }
+    }
+
+    pub(crate) fn add_channel(&mut self, channel: Channel, caller: &str, destination: &str) {
+        self.counts.channels_created += 1;
+        self.ledger.created(CallRecord {
+            uuid: channel.uuid.clone(),
+            outbound: channel.outbound,
+            caller: caller.to_owned(),
+            destination: destination.to_owned(),
+            created: self.now,
+            answered: None,
+            executions: Vec::new(),
+            executions_dropped: 0,
+            ended: None,
+            cause: "",
+            hung_up_by: None,
+        });
+        self.listing.created(channel.uuid.clone());
+        self.channels.insert(channel.uuid.clone(), channel);
+        self.peaks.count(self.now, self.channels.len());
+    }
+
+    fn describe_inbound(&mut self, uuid: &Uuid, call: &InboundCall) {
+        let wall = self.wall_micros();
+        let session = self.counts.channels_created;
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        sip::invited(&mut channel.variables, call, uuid, session, wall, &mut self.random);
+        channel.profile = Some(Profile {
+            direction: "inbound",
+            logical_direction: "inbound",
+            username: call.caller_id_number.clone(),
+            dialplan: "XML".into(),
+            caller_id_name: call.caller_id_name.clone(),
+            caller_id_number: call.caller_id_number.clone(),
+            original_caller_id_name: call.caller_id_name.clone(),
+            original_caller_id_number: call.caller_id_number.clone(),
+            network_address: "127.0.0.1".into(),
+            ani: call.caller_id_number.clone(),
+            destination_number: call.destination_number.clone(),
+            unique_id: uuid.to_string(),
+            source: "mod_sofia",
+            context: call.context.clone(),
+            channel_name: channel.name.clone(),
+            index: 1,
+            times: Times { profile_created: wall, channel_created: wall, ..Times::default() },
+            ..Profile::default()
+        });
+    }
+
+    /// The codecs are set, which two CODEC events tell. `function` is the one that sets the reading codec.
+    pub(crate) fn set_codecs(&mut self, uuid: &Uuid, function: &'static str) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        let codec = channel.endpoint.codec();
+        channel.has_read_codec = true;
+        let real = function == "switch_core_session_set_real_read_codec";
+        channel.has_write_codec |= real;
+        let read = [
+            ("channel-read-codec-name", codec.name),
+            ("channel-read-codec-rate", codec.rate),
+            ("channel-read-codec-bit-rate", codec.bit_rate),
+        ];
+        self.fire_channel_from(uuid, "CODEC", function, &[], &read);
+        self.modify(uuid, |channel| channel.has_write_codec = true);
+        let write = [
+            ("Channel-Write-Codec-Name", codec.name),
+            ("Channel-Write-Codec-Rate", codec.rate),
+            ("Channel-Write-codec-bit-rate", codec.bit_rate),
+        ];
+        self.fire_channel(uuid, "CODEC", &[], &write);
+    }
+
+    /// Changes a channel, if it is there.
+    pub(crate) fn modify(&mut self, uuid: &str, change: impl FnOnce(&mut Channel)) {
+        if let Some(channel) = self.channels.get_mut(uuid) {
+            change(channel);
+        }
+    }
+
+    pub(crate) fn set_variable(&mut self, uuid: &str, name: &str, value: impl Into<String>) {
+        self.modify(uuid, |channel| channel.variables.set(name, value));
+    }
+
+    pub(crate) fn set_call_state(&mut self, uuid: &str, state: CallState) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        if channel.call_state == state {
+            return;
+        }
+        let original = std::mem::replace(&mut channel.call_state, state).name();
+        let before =
+            [("Original-Channel-Call-State", original), ("Channel-Call-State-Number", state.number())];
+        self.fire_channel(uuid, "CHANNEL_CALLSTATE", &before, &[]);
+    }
+
+    /// The leg is answered, by its application `answer` or by the person that was dialled.
+    pub(crate) fn answer(&mut self, uuid: &Uuid) {
+        let wall = self.wall_micros();
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        if channel.is_answered() || channel.hangup.is_some() {
+            return;
+        }
+        channel.answer_state = "answered";
+        if let Some(profile) = &mut channel.profile {
+            profile.times.answered = wall;
+        }
+        let sofia = channel.endpoint == Endpoint::Sofia;
+        let outbound = channel.outbound;
+        if sofia && outbound {
+            sip::answered_outbound(&mut channel.variables, &mut self.random);
+            self.set_codecs(uuid, "switch_core_session_set_real_read_codec");
+        } else if sofia {
+            sip::answered_inbound(&mut channel.variables, &mut self.random);
+        }
+        self.ledger.answered(uuid, self.now);
+        self.fire_channel(uuid, "CHANNEL_ANSWER", &[], &[]);
+        self.set_call_state(uuid, CallState::Active);
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        channel.variables.set("endpoint_disposition", "ANSWER");
+        if sofia && !outbound {
+            sip::acknowledged(&mut channel.variables, &mut self.random);
+        }
+    }
+
+    /// Ends a leg. The rest happens in its thread: its applications unwind, then it reports and is destroyed.
+    pub(crate) fn hang_up(&mut self, uuid: &Uuid, cause: Cause, by: HungUpBy) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        if channel.hangup.is_some() {
+            return;
+        }
+        let answered = channel.is_answered();
+        if channel.endpoint == Endpoint::Sofia && by == HungUpBy::Remote {
+            if channel.outbound && !answered {
+                let (status, phrase) = cause.sip();
+                sip::refused(&mut channel.variables, status, phrase, cause.q850());
+            } else {
+                sip::ended_by_remote(&mut channel.variables, answered, &mut self.random);
+            }
+        }
+        channel.hangup = Some(Hangup { cause });
+        channel.answer_state = "hangup";
+        channel.next_state = State::Hangup;
+        self.ledger.hung_up(uuid, cause.name(), by);
+        self.fire_channel(uuid, "CHANNEL_HANGUP", &[], &[]);
+        self.modify(uuid, |channel| {
+            if channel.endpoint == Endpoint::Sofia && by == HungUpBy::Remote && answered {
+                channel.variables.set("sip_hangup_disposition", "recv_bye");
+            }
+        });
+        self.make_runnable(uuid);
+    }
+
+    /// The last events of a channel whose applications have unwound.
+    pub(crate) fn finish(&mut self, uuid: &Uuid) {
+        self.drop_queue(uuid);
+        self.stop_recordings(uuid);
+        let wall = self.wall_micros();
+        self.enter_state(uuid, State::Hangup);
+        self.modify(uuid, |channel| {
+            if let Some(profile) = &mut channel.profile {
+                profile.times.hangup = wall;
+            }
+        });
+        self.set_call_state(uuid, CallState::Hangup);
+        let own = Arc::clone(uuid);
+        self.modify(uuid, |channel| channel.call_uuid = own);
+        self.enter_state(uuid, State::Reporting);
+        self.modify(uuid, |channel| add_report(channel, wall));
+        let cause = self
+            .channels
+            .get(uuid)
+            .and_then(|channel| channel.hangup)
+            .map_or("", |hangup| hangup.cause.name());
+        // The cause comes twice in this event, as in the transcripts.
+        self.fire_channel(uuid, "CHANNEL_HANGUP_COMPLETE", &[("Hangup-Cause", cause)], &[]);
+        self.modify(uuid, |channel| channel.next_state = State::Destroy);
+        self.fire_channel(uuid, "CHANNEL_DESTROY", &[], &[]);
+        self.enter_state(uuid, State::Destroy);
+        self.remove_channel(uuid);
+    }
+
+    fn remove_channel(&mut self, uuid: &Uuid) {
+        let lag = self.random_delay(&self.config.show_lag_ms.clone());
+        let until = self.now + lag;
+        if let Some(row) = self.channel_row(uuid) {
+            self.listing.ended(uuid, row, until);
+        }
+        if let Some(channel) = self.channels.remove(uuid) {
+            self.counts.channels_ended += 1;
+            self.ledger.ended(uuid, self.now);
+            self.delete_tasks_of(uuid);
+            if let (Some(dialling), Some(hangup)) = (channel.dialling, channel.hangup) {
+                self.dialling_ended(uuid, &dialling.purpose, hangup.cause);
+            }
+        }
+    }
+}

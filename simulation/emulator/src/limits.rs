@@ -1,0 +1,77 @@
+//! Every bound of the emulated switch, each with its reason.
+
+use std::time::Duration;
+
+use fipple_protocol::esl::request::RequestLimits;
+
+/// What a controller's command may weigh. FreeSWITCH refuses a `Content-Length` above 16 MiB (transcript
+/// a_inbound_auth/auth_content_length_too_big); for the head 1 MiB holds any sensible `uuid_setvar_multi`.
+pub const REQUEST: RequestLimits = RequestLimits { head_bytes: 1 << 20, body_bytes: 16 << 20 };
+
+/// Unread input of one connection while its `api` runs, in bytes: one largest command and some small ones. A
+/// controller that pipelines more than that is disconnected.
+pub const CONNECTION_INPUT_MAX_BYTES: usize = 18 << 20;
+
+/// Events queued for one listener (FreeSWITCH's MAX_QUEUE_LEN, freeswitch README "A slow reader"). A listener that
+/// falls further behind is disconnected.
+pub const LISTENER_QUEUE_MAX: usize = 100_000;
+
+/// Frames on their way to one connection's socket; the same number as its queue of events, with room for replies.
+pub const CONNECTION_OUTPUT_MAX: usize = LISTENER_QUEUE_MAX + 1_000;
+
+/// Commands queued for one channel and not yet started (freeswitch takeover README: the 257th is lost and costs the
+/// connection).
+pub const PRIVATE_QUEUE_MAX: usize = 256;
+
+/// Applications nested in one channel, by executes without event-lock or by `execute_extension`. FreeSWITCH stops
+/// the latter at this depth (SWITCH_MAX_STACKS).
+pub const APPLICATION_DEPTH_MAX: usize = 32;
+
+/// Applications that one channel runs before another channel has its turn. Without it a dialplan that loops would
+/// hold the switch for ever.
+pub const APPLICATIONS_PER_TURN_MAX: usize = 64;
+
+/// How long a channel that used up its turn waits.
+pub const TURN_PAUSE: Duration = Duration::from_millis(1);
+
+/// Transfers of one channel, FreeSWITCH's default `max_forwards`.
+pub const MAX_FORWARDS: i64 = 70;
+
+/// Ended calls that the ledger remembers; about 1 KB each.
+pub const LEDGER_ENDED_CALLS_MAX: usize = 20_000;
+
+/// Executed applications that the ledger remembers of one call.
+pub const LEDGER_EXECUTIONS_MAX: usize = 512;
+
+/// Concurrent sessions, as the lab's FreeSWITCH was configured. More calls are refused.
+pub const SESSIONS_MAX: usize = 4_000;
+
+/// Times that `loops` may repeat an application in one command. FreeSWITCH has no bound; a checker's run must end.
+pub const LOOPS_MAX: i64 = 10_000;
+
+/// Variables of one channel, and bytes of one value. FreeSWITCH has no bound; these hold every real use.
+pub const VARIABLES_MAX: usize = 4_096;
+
+/// Bytes of one variable's value: what a command's body can carry is far less in any real use.
+pub const VARIABLE_MAX_BYTES: usize = 64 << 10;
+
+/// Keys in the hash table, over all realms.
+pub const HASH_KEYS_MAX: usize = 1_000_000;
+
+/// Scheduled tasks.
+pub const TASKS_MAX: usize = 100_000;
+
+/// Filters, and CUSTOM subclasses, of one connection.
+pub const FILTERS_MAX: usize = 10_000;
+
+/// Requests from handles to a served switch that wait for it.
+pub const SERVER_REQUESTS_MAX: usize = 1_024;
+
+/// Pieces of input from all connections of a served switch that wait for it; a full queue holds the sockets back.
+pub const SERVER_INPUT_MAX: usize = 256;
+
+/// Bytes read from a socket at once.
+pub const SOCKET_READ_BYTES: usize = 64 << 10;
+
+/// Calls that the traffic source may start in one second.
+pub const TRAFFIC_MAX_PER_SECOND: f64 = 10_000.0;

@@ -1,0 +1,376 @@
+//! A [`Switch`] at work: one task that owns it, carries its bytes over any streams and lets its timers go off.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::channel::Uuid;
+use crate::config::{Config, InboundCall};
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::limits::{CONNECTION_OUTPUT_MAX, SERVER_INPUT_MAX, SERVER_REQUESTS_MAX, SOCKET_READ_BYTES};
+use crate::switch::{ConnectionId, Counts, Input, Output, Switch};
+use crate::time::Time;
+
+/// What can be asked of the task that owns the switch.
+enum Request {
+    Connect(Box<dyn Stream>, oneshot::Sender<ConnectionId>),
+    InboundCall(Box<InboundCall>, oneshot::Sender<Result<Uuid, Error>>),
+    CallerHangup(String, oneshot::Sender<Result<(), Error>>),
+    CallerDtmf(String, String, oneshot::Sender<Result<(), Error>>),
+    Ledger(oneshot::Sender<Ledger>),
+    Counts(oneshot::Sender<Counts>),
+    DropConnections(oneshot::Sender<()>),
+    Stop,
+}
+
+/// What a connection can run over.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The way to a switch that is being served. Clones lead to the same switch, which ends with the last of them.
+#[derive(Debug, Clone)]
+pub struct SwitchHandle {
+    requests: mpsc::Sender<Request>,
+}
+
+/// A switch that starts now, and the task that serves it: spawn the future, or await it.
+pub fn serve(config: Config, seed: u64) -> (SwitchHandle, impl Future<Output = ()> + Send) {
+    let (requests, incoming) = mpsc::channel(SERVER_REQUESTS_MAX);
+    let server = Server {
+        switch: Switch::new(config, seed),
+        started: Instant::now(),
+        peers: BTreeMap::new(),
+        last_connection: 0,
+    };
+    (SwitchHandle { requests }, server.run(incoming))
+}
+
+impl SwitchHandle {
+    /// Hands over a stream that a controller has opened; the switch greets it.
+    pub async fn connect<S>(&self, stream: S) -> Result<ConnectionId, Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.ask(|reply| Request::Connect(Box::new(stream), reply)).await
+    }
+
+    /// A call comes in; gives the uuid of its channel.
+    pub async fn inbound_call(&self, call: InboundCall) -> Result<Uuid, Error> {
+        self.ask(|reply| Request::InboundCall(Box::new(call), reply)).await?
+    }
+
+    /// The person at the other end of a leg hangs up.
+    pub async fn caller_hangup(&self, uuid: &str) -> Result<(), Error> {
+        self.ask(|reply| Request::CallerHangup(uuid.to_owned(), reply)).await?
+    }
+
+    /// The person at the other end of a leg presses keys.
+    pub async fn caller_dtmf(&self, uuid: &str, digits: &str) -> Result<(), Error> {
+        self.ask(|reply| Request::CallerDtmf(uuid.to_owned(), digits.to_owned(), reply)).await?
+    }
+
+    /// A copy of what really happened to every call.
+    pub async fn ledger(&self) -> Result<Ledger, Error> {
+        self.ask(Request::Ledger).await
+    }
+
+    /// Numbers about the switch.
+    pub async fn counts(&self) -> Result<Counts, Error> {
+        self.ask(Request::Counts).await
+    }
+
+    /// Cuts all connections at once, without a word; the switch and its calls go on.
+    pub async fn drop_connections(&self) -> Result<(), Error> {
+        self.ask(Request::DropConnections).await
+    }
+
+    /// The machine is switched off: all connections end without a word, and the switch and its calls are gone. What
+    /// is started in its place is another switch, with another seed.
+    pub async fn crash(&self) {
+        // A switch that has stopped already has crashed well enough.
+        let _ = self.requests.send(Request::Stop).await;
+    }
+
+    async fn ask<R>(&self, request: impl FnOnce(oneshot::Sender<R>) -> Request) -> Result<R, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)
+    }
+}
+
+/// The task's own end of a connection.
+struct Peer {
+    frames: mpsc::Sender<Bytes>,
+    task: AbortHandle,
+}
+
+/// What a connection's task reports.
+type Received = (ConnectionId, Option<Bytes>);
+
+struct Server {
+    switch: Switch,
+    started: Instant,
+    peers: BTreeMap<ConnectionId, Peer>,
+    last_connection: u64,
+}
+
+impl Server {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let (report, mut reports) = mpsc::channel::<Received>(SERVER_INPUT_MAX);
+        loop {
+            let timeout = self.switch.next_timeout().map(|at| self.instant_of(at));
+            tokio::select! {
+                biased;
+                request = requests.recv() => match request {
+                    None | Some(Request::Stop) => break,
+                    Some(request) => self.serve_request(request, &report),
+                },
+                () = sleep_until(timeout) => self.switch.on_timeout(self.now()),
+                Some((id, bytes)) = reports.recv() => {
+                    let now = self.now();
+                    match bytes {
+                        Some(bytes) => self.switch.handle(now, Input::Received(id, &bytes)),
+                        None => {
+                            self.switch.handle(now, Input::Closed(id));
+                            self.peers.remove(&id);
+                        }
+                    }
+                }
+            }
+            self.carry_out();
+        }
+        for peer in self.peers.values() {
+            peer.task.abort();
+        }
+    }
+
+    fn serve_request(&mut self, request: Request, report: &mpsc::Sender<Received>) {
+        let now = self.now();
+        // Whoever asked may be gone; what was asked for has happened all the same.
+        match request {
+            Request::Connect(stream, reply) => {
+                let _ = reply.send(self.connect(stream, report.clone()));
+            }
+            Request::InboundCall(call, reply) => {
+                let _ = reply.send(self.switch.inbound_call(now, &call));
+            }
+            Request::CallerHangup(uuid, reply) => {
+                let _ = reply.send(self.switch.caller_hangup(now, &uuid));
+            }
+            Request::CallerDtmf(uuid, digits, reply) => {
+                let _ = reply.send(self.switch.caller_dtmf(now, &uuid, &digits));
+            }
+            Request::Ledger(reply) => {
+                let _ = reply.send(self.switch.ledger().clone());
+            }
+            Request::Counts(reply) => {
+                let _ = reply.send(self.switch.counts());
+            }
+            Request::DropConnections(reply) => {
+                for (id, peer) in std::mem::take(&mut self.peers) {
+                    peer.task.abort();
+                    self.switch.handle(now, Input::Closed(id));
+                }
+                let _ = reply.send(());
+            }
+            Request::Stop => {}
+        }
+    }
+
+    fn connect(&mut self, stream: Box<dyn Stream>, report: mpsc::Sender<Received>) -> ConnectionId {
+        self.last_connection += 1;
+        let id = ConnectionId(self.last_connection);
+        let (frames, outgoing) = mpsc::channel(CONNECTION_OUTPUT_MAX);
+        let task = tokio::spawn(carry(id, stream, outgoing, report)).abort_handle();
+        self.peers.insert(id, Peer { frames, task });
+        self.switch.handle(self.now(), Input::Connected(id));
+        id
+    }
+
+    /// Does what the switch wants done. A connection whose socket has fallen too far behind is closed.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.switch.poll_output() {
+            match output {
+                Output::Send { connection, bytes } => {
+                    let Some(peer) = self.peers.get(&connection) else { continue };
+                    if peer.frames.try_send(bytes).is_err() {
+                        peer.task.abort();
+                        self.peers.remove(&connection);
+                        self.switch.handle(self.now(), Input::Closed(connection));
+                    }
+                }
+                // The connection's task writes what it has and then ends.
+                Output::Close { connection } => {
+                    self.peers.remove(&connection);
+                }
+            }
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::default() + self.started.elapsed()
+    }
+
+    fn instant_of(&self, at: Time) -> Instant {
+        self.started + std::time::Duration::from_micros(at.0)
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Carries one connection's bytes both ways until either side ends it.
+async fn carry(
+    id: ConnectionId,
+    stream: Box<dyn Stream>,
+    outgoing: mpsc::Receiver<Bytes>,
+    report: mpsc::Sender<Received>,
+) {
+    let (reader, writer) = tokio::io::split(stream);
+    tokio::select! {
+        biased;
+        () = write(writer, outgoing) => {}
+        () = read(id, reader, &report) => {}
+    }
+    // The switch may have stopped meanwhile.
+    let _ = report.send((id, None)).await;
+}
+
+async fn write(mut writer: WriteHalf<Box<dyn Stream>>, mut outgoing: mpsc::Receiver<Bytes>) {
+    const FRAMES_AT_ONCE: usize = 64;
+    let mut frames = Vec::with_capacity(FRAMES_AT_ONCE);
+    let mut gathered = Vec::new();
+    while outgoing.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
+        gathered.clear();
+        frames.drain(..).for_each(|frame| gathered.extend_from_slice(&frame));
+        if writer.write_all(&gathered).await.is_err() || writer.flush().await.is_err() {
+            return;
+        }
+    }
+    // The other side may be gone already.
+    let _ = writer.shutdown().await;
+}
+
+async fn read(id: ConnectionId, mut reader: ReadHalf<Box<dyn Stream>>, report: &mpsc::Sender<Received>) {
+    loop {
+        let mut buffer = BytesMut::with_capacity(SOCKET_READ_BYTES);
+        match reader.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                if report.send((id, Some(buffer.freeze()))).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    async fn read_until(stream: &mut DuplexStream, text: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            let mut buffer = [0; 4096];
+            let count = stream.read(&mut buffer).await.unwrap();
+            assert!(count > 0, "the connection ended before {text:?}: {}", String::from_utf8_lossy(&seen));
+            seen.extend_from_slice(&buffer[..count]);
+            let so_far = String::from_utf8_lossy(&seen);
+            if so_far.contains(text) {
+                return so_far.into_owned();
+            }
+        }
+    }
+
+    async fn log_in(switch: &SwitchHandle) -> DuplexStream {
+        let (mut own, theirs) = duplex(4096);
+        switch.connect(theirs).await.unwrap();
+        read_until(&mut own, "auth/request\n\n").await;
+        own.write_all(b"auth ClueCon\n\n").await.unwrap();
+        read_until(&mut own, "+OK accepted\n\n").await;
+        own
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_controller_takes_a_call_over_a_stream() {
+        let (switch, task) = serve(Config::default(), 7);
+        tokio::spawn(task);
+        let mut controller = log_in(&switch).await;
+        controller.write_all(b"event plain CHANNEL_PARK\n\n").await.unwrap();
+        read_until(&mut controller, "enabled plain").await;
+        let uuid = switch.inbound_call(InboundCall::new("100", "200")).await.unwrap();
+        let event = read_until(&mut controller, "variable_current_application: park").await;
+        assert!(event.contains(&format!("Unique-ID: {uuid}\n")));
+        let sleep = format!(
+            "sendmsg {uuid}\ncall-command: execute\nexecute-app-name: sleep\nexecute-app-arg: 500\n\n"
+        );
+        controller.write_all(sleep.as_bytes()).await.unwrap();
+        read_until(&mut controller, "Reply-Text: +OK").await;
+        // Paused time passes only when everybody waits: the switch's timer is what moves it.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let ledger = switch.ledger().await.unwrap();
+        let run = ledger.call(&uuid).unwrap().executions.last().unwrap().clone();
+        let slept_micros = run.ended.unwrap().micros_since(run.started);
+        assert_eq!((run.application.as_str(), slept_micros), ("sleep", 500_000));
+        switch.caller_hangup(&uuid).await.unwrap();
+        let counts = switch.counts().await.unwrap();
+        assert_eq!((counts.channels, counts.channels_created, counts.channels_ended), (0, 1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_end_with_exit_with_a_cut_and_with_a_crash() {
+        let (switch, task) = serve(Config::default(), 7);
+        let task = tokio::spawn(task);
+        let mut first = log_in(&switch).await;
+        first.write_all(b"exit\n\n").await.unwrap();
+        let mut rest = Vec::new();
+        first.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.ends_with(b"http://www.cluecon.com/\n"));
+        let mut second = log_in(&switch).await;
+        let uuid = switch.inbound_call(InboundCall::new("100", "200")).await.unwrap();
+        switch.drop_connections().await.unwrap();
+        assert_eq!(second.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+        let mut third = log_in(&switch).await;
+        assert_eq!(switch.counts().await.unwrap().channels, 1);
+        switch.crash().await;
+        task.await.unwrap();
+        assert_eq!(third.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+        assert_eq!(switch.caller_hangup(&uuid).await, Err(Error::Stopped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stopped_is_cut_off_and_the_others_go_on() {
+        let (switch, task) = serve(Config::default(), 7);
+        tokio::spawn(task);
+        let mut slow = log_in(&switch).await;
+        slow.write_all(b"event plain CUSTOM flood\n\n").await.unwrap();
+        let mut other = log_in(&switch).await;
+        let round = b"sendevent CUSTOM\nEvent-Subclass: flood\n\n".repeat(1_000);
+        for _ in 0..=CONNECTION_OUTPUT_MAX / 1_000 {
+            other.write_all(&round).await.unwrap();
+            for _ in 0..1_000 {
+                // Each reply is 82 bytes: "+OK " and the event's uuid.
+                other.read_exact(&mut [0; 82]).await.unwrap();
+            }
+        }
+        other.write_all(b"api echo alive\n\n").await.unwrap();
+        read_until(&mut other, "alive").await;
+        assert_eq!(switch.counts().await.unwrap().connections, 1);
+    }
+}

@@ -1,0 +1,335 @@
+//! The variables that sofia sets on its legs, in the order of the transcripts (b_formats_call_life). There is no
+//! SIP: ports, tags and media descriptions are plausible and follow from the leg's uuid and the random source.
+
+use crate::config::InboundCall;
+use crate::random::Random;
+use crate::variables::Variables;
+
+const HOST: &str = "127.0.0.1";
+const SWITCH_PORT: &str = "5080";
+const REMOTE_PORT: &str = "6060";
+
+/// Sets several variables in their order.
+fn set_all(variables: &mut Variables, entries: &[(&str, &str)]) {
+    for (name, value) in entries {
+        variables.set(name, *value);
+    }
+}
+
+fn session_description(owner: &str, version: u64, port: u64, direction: &str) -> String {
+    format!(
+        "v=0\r\no={owner} {version} {} IN IP4 {HOST}\r\ns={}\r\nc=IN IP4 {HOST}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0 101\r\n\
+         a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\n{direction}",
+        version + 1,
+        if owner == "FreeSWITCH" { owner } else { "-" },
+    )
+}
+
+fn media_port(random: &mut Random) -> u64 {
+    random.in_range(&(8_192..=16_383)) * 2
+}
+
+fn local_media(variables: &mut Variables, port: &str) {
+    set_all(
+        variables,
+        &[("local_media_ip", HOST), ("local_media_port", port), ("advertised_media_ip", HOST)],
+    );
+}
+
+/// What an INVITE of `call` leaves behind, up to CHANNEL_CREATE.
+pub(crate) fn invited(
+    variables: &mut Variables,
+    call: &InboundCall,
+    uuid: &str,
+    session: u64,
+    wall_micros: u64,
+    random: &mut Random,
+) {
+    let (user, number) = (call.caller_id_number.as_str(), call.destination_number.as_str());
+    let from_uri = format!("{user}@{HOST}:{REMOTE_PORT}");
+    let to_uri = format!("{number}@{HOST}:{SWITCH_PORT}");
+    let tag = random.tag();
+    set_all(
+        variables,
+        &[
+            ("direction", "inbound"),
+            ("uuid", uuid),
+            ("call_uuid", uuid),
+            ("session_id", &session.to_string()),
+            ("sip_from_user", user),
+            ("sip_from_port", REMOTE_PORT),
+            ("sip_from_uri", &from_uri),
+            ("sip_from_host", HOST),
+            ("video_media_flow", "disabled"),
+            ("text_media_flow", "disabled"),
+            ("channel_name", &format!("sofia/external/{from_uri}")),
+            ("sip_call_id", &format!("{session}-{}@{HOST}", random.in_range(&(10_000..=99_999)))),
+            ("sip_local_network_addr", HOST),
+            ("sip_network_ip", HOST),
+            ("sip_network_port", REMOTE_PORT),
+            ("sip_invite_stamp", &wall_micros.to_string()),
+            ("sip_received_ip", HOST),
+            ("sip_received_port", REMOTE_PORT),
+            ("sip_via_protocol", "udp"),
+            ("sip_from_user_stripped", user.trim_start_matches('+')),
+            ("sip_from_tag", &tag),
+            ("sofia_profile_name", "external"),
+            ("sofia_profile_url", &format!("sip:mod_sofia@{HOST}:{SWITCH_PORT}")),
+            ("recovery_profile_name", "external"),
+            ("sip_full_via", &via(random)),
+            ("sip_from_display", &call.caller_id_name),
+            ("sip_full_from", &full_from(call, &from_uri, &tag)),
+            ("sip_full_to", &format!("<sip:{to_uri}>")),
+        ],
+    );
+    for part in ["req", "to"] {
+        set_address(variables, part, number, SWITCH_PORT, &to_uri);
+    }
+    set_address(variables, "contact", user, REMOTE_PORT, &from_uri);
+    set_all(
+        variables,
+        &[
+            ("sip_subject", "call"),
+            ("sip_via_host", HOST),
+            ("sip_via_port", REMOTE_PORT),
+            ("max_forwards", "70"),
+        ],
+    );
+    for (name, value) in &call.variables {
+        variables.set(name, value.as_str());
+    }
+    offered(variables, random);
+    set_all(variables, &[("dtmf_type", "rfc2833"), ("endpoint_disposition", "RECEIVED")]);
+}
+
+fn via(random: &mut Random) -> String {
+    format!("SIP/2.0/UDP {HOST}:{REMOTE_PORT};branch=z9hG4bK-{}", random.tag())
+}
+
+fn full_from(call: &InboundCall, from_uri: &str, tag: &str) -> String {
+    if call.caller_id_name.is_empty() {
+        format!("<sip:{from_uri}>;tag={tag}")
+    } else {
+        format!("\"{}\" <sip:{from_uri}>;tag={tag}", call.caller_id_name)
+    }
+}
+
+fn set_address(variables: &mut Variables, part: &str, user: &str, port: &str, uri: &str) {
+    for (field, value) in [("user", user), ("port", port), ("uri", uri), ("host", HOST)] {
+        variables.set(&format!("sip_{part}_{field}"), value);
+    }
+}
+
+/// The other side's media description, and the codec that follows from it.
+fn offered(variables: &mut Variables, random: &mut Random) {
+    let port = media_port(random);
+    let description = session_description("user1", random.in_range(&(1 << 20..=1 << 30)), port, "");
+    set_all(
+        variables,
+        &[
+            ("switch_r_sdp", &description),
+            ("ep_codec_string", "CORE_PCM_MODULE.PCMU@8000h@20i@64000b"),
+            ("rtp_use_codec_string", "PCMU,PCMA"),
+            ("remote_video_media_flow", "inactive"),
+            ("remote_text_media_flow", "inactive"),
+            ("remote_audio_media_flow", "sendrecv"),
+            ("audio_media_flow", "sendrecv"),
+            ("remote_media_ip", HOST),
+            ("remote_media_port", &port.to_string()),
+        ],
+    );
+    negotiated(variables);
+}
+
+fn negotiated(variables: &mut Variables) {
+    set_all(
+        variables,
+        &[
+            ("rtp_audio_recv_pt", "0"),
+            ("rtp_use_codec_name", "PCMU"),
+            ("rtp_use_codec_rate", "8000"),
+            ("rtp_use_codec_ptime", "20"),
+            ("rtp_use_codec_channels", "1"),
+            ("rtp_last_audio_codec_string", "PCMU@8000h@20i@1c"),
+            ("read_codec", "PCMU"),
+            ("original_read_codec", "PCMU"),
+            ("read_rate", "8000"),
+            ("original_read_rate", "8000"),
+            ("write_codec", "PCMU"),
+            ("write_rate", "8000"),
+        ],
+    );
+}
+
+/// RTP has begun.
+fn media_started(variables: &mut Variables, random: &mut Random) {
+    let remote_port = variables.get("remote_media_port").unwrap_or("0").to_owned();
+    set_all(
+        variables,
+        &[
+            ("rtp_use_timer_name", "soft"),
+            ("rtp_use_pt", "0"),
+            ("rtp_use_ssrc", &random.in_range(&(1 << 24..=u64::from(u32::MAX))).to_string()),
+            ("rtp_2833_send_payload", "101"),
+            ("rtp_2833_recv_payload", "101"),
+            ("remote_media_ip", HOST),
+            ("remote_media_port", &remote_port),
+        ],
+    );
+}
+
+/// An incoming call is answered: the switch's own media description.
+pub(crate) fn answered_inbound(variables: &mut Variables, random: &mut Random) {
+    let port = media_port(random);
+    let version = random.in_range(&(1 << 20..=1 << 31));
+    variables.set("rtp_local_sdp_str", session_description("FreeSWITCH", version, port, "a=sendrecv\r\n"));
+    local_media(variables, &port.to_string());
+    media_started(variables, random);
+}
+
+/// The caller has acknowledged the answer.
+pub(crate) fn acknowledged(variables: &mut Variables, random: &mut Random) {
+    let tag = random.tag();
+    variables.set("sip_to_tag", tag.as_str());
+    refresh_dialog(variables, &tag, random);
+}
+
+/// Sets again what every further request of a dialog sets.
+fn refresh_dialog(variables: &mut Variables, to_tag: &str, random: &mut Random) {
+    let again = |variables: &mut Variables, name: &str| {
+        let value = variables.get(name).unwrap_or_default().to_owned();
+        variables.set(name, value);
+    };
+    let full_to = variables.get("sip_full_to").unwrap_or_default();
+    let full_to = full_to.split(';').next().unwrap_or_default().to_owned();
+    variables.set("sip_to_tag", to_tag);
+    again(variables, "sip_from_tag");
+    variables.set("sip_cseq", "1");
+    again(variables, "sip_call_id");
+    variables.set("sip_full_via", via(random));
+    again(variables, "sip_from_display");
+    again(variables, "sip_full_from");
+    variables.set("sip_full_to", format!("{full_to};tag={to_tag}"));
+}
+
+/// The other side ends the call: BYE if it was answered; a caller who gives up before sends CANCEL.
+pub(crate) fn ended_by_remote(variables: &mut Variables, answered: bool, random: &mut Random) {
+    if !answered {
+        set_all(
+            variables,
+            &[
+                ("sip_hangup_disposition", "recv_cancel"),
+                ("sip_invite_failure_status", "487"),
+                ("sip_invite_failure_phrase", "CANCEL"),
+                ("sip_term_status", "487"),
+                ("proto_specific_hangup_cause", "sip:487"),
+                ("sip_term_cause", "487"),
+            ],
+        );
+        return;
+    }
+    let tag = variables.get("sip_to_tag").map_or_else(|| random.tag(), str::to_owned);
+    refresh_dialog(variables, &tag, random);
+    set_all(
+        variables,
+        &[
+            ("sip_reason", "Q.850;cause=16;text=\"bye\""),
+            ("sip_term_status", "200"),
+            ("proto_specific_hangup_cause", "sip:200"),
+            ("sip_term_cause", "16"),
+        ],
+    );
+}
+
+/// Variables of a dialled leg at its CHANNEL_CREATE, after those of the dial string.
+pub(crate) fn dialled(variables: &mut Variables, name: &str, destination: &str, random: &mut Random) {
+    let port = media_port(random);
+    let version = random.in_range(&(1 << 20..=1 << 31));
+    let uri = name.rsplit('/').next().unwrap_or(destination);
+    set_all(variables, &[("rtp_use_codec_string", "PCMU,PCMA")]);
+    local_media(variables, &port.to_string());
+    set_all(
+        variables,
+        &[
+            ("audio_media_flow", "sendrecv"),
+            ("rtp_local_sdp_str", &session_description("FreeSWITCH", version, port, "a=sendrecv\r\n")),
+            ("sip_outgoing_contact_uri", &format!("<sip:mod_sofia@{HOST}:{SWITCH_PORT}>")),
+            ("sip_req_uri", uri),
+            ("sip_to_host", uri.split_once('@').map_or(HOST, |(_, host)| host)),
+            ("sip_from_host", HOST),
+            ("sofia_profile_name", "external"),
+            ("recovery_profile_name", "external"),
+            ("sofia_profile_url", &format!("sip:mod_sofia@{HOST}:{SWITCH_PORT}")),
+        ],
+    );
+}
+
+/// The dialled side rings: its first reply.
+pub(crate) fn replied(variables: &mut Variables, caller: &str, destination: &str, random: &mut Random) {
+    let (from_tag, to_tag) = (random.tag(), random.tag());
+    let via = format!("SIP/2.0/UDP {HOST}:{SWITCH_PORT};rport;branch=z9hG4bK{}", random.tag());
+    let to_uri = format!("{destination}@{HOST}:{REMOTE_PORT}");
+    set_all(
+        variables,
+        &[
+            ("sip_reply_host", HOST),
+            ("sip_reply_port", REMOTE_PORT),
+            ("sip_network_ip", HOST),
+            ("sip_network_port", REMOTE_PORT),
+            ("sip_recover_contact", &format!("<sip:{HOST}:{REMOTE_PORT};transport=UDP>")),
+            ("sip_full_via", &via),
+            ("sip_recover_via", &via),
+            ("sip_full_from", &format!("<sip:{caller}@{HOST}>;tag={from_tag}")),
+            ("sip_full_to", &format!("<sip:{to_uri}>;tag={to_tag}")),
+            ("sip_from_user", caller),
+            ("sip_from_uri", &format!("{caller}@{HOST}")),
+        ],
+    );
+    set_address(variables, "to", destination, REMOTE_PORT, &to_uri);
+    variables.set("sip_contact_params", "transport=UDP");
+    set_address(variables, "contact", destination, REMOTE_PORT, &to_uri);
+    let cseq = random.in_range(&(1 << 20..=1 << 27)).to_string();
+    let call_id = random.uuid();
+    set_all(
+        variables,
+        &[
+            ("sip_to_tag", &to_tag),
+            ("sip_from_tag", &from_tag),
+            ("sip_cseq", &cseq),
+            ("sip_call_id", &call_id),
+        ],
+    );
+}
+
+/// The dialled side has answered.
+pub(crate) fn answered_outbound(variables: &mut Variables, random: &mut Random) {
+    offered(variables, random);
+    variables.set("dtmf_type", "rfc2833");
+    media_started(variables, random);
+}
+
+/// The dialled side refuses with this status.
+pub(crate) fn refused(variables: &mut Variables, status: u16, phrase: &str, q850: u16) {
+    let status = status.to_string();
+    set_all(
+        variables,
+        &[
+            ("sip_hangup_disposition", "recv_refuse"),
+            ("sip_invite_failure_status", &status),
+            ("sip_invite_failure_phrase", phrase),
+            ("sip_term_status", &status),
+            ("proto_specific_hangup_cause", &format!("sip:{status}")),
+            ("sip_term_cause", &q850.to_string()),
+        ],
+    );
+}
+
+/// How the switch ends a leg that it ends itself.
+pub(crate) fn ended_by_switch(variables: &mut Variables, answered: bool, outbound: bool) {
+    let disposition = match (answered, outbound) {
+        (true, _) => "send_bye",
+        (false, true) => "send_cancel",
+        (false, false) => "send_refuse",
+    };
+    variables.set("sip_hangup_disposition", disposition);
+}

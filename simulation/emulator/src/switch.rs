@@ -1,0 +1,292 @@
+//! The switch: what it consists of, and how time and bytes reach it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::bus::Bus;
+use crate::channel::{Channel, Uuid};
+use crate::config::Config;
+use crate::hash::Hash;
+use crate::ledger::Ledger;
+use crate::random::Random;
+use crate::schedule::Schedule;
+use crate::time::Time;
+
+/// A connection's number, given by whoever carries its bytes and never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A running API command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JobId(pub(crate) u64);
+
+/// What happens to the switch from outside.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// A controller connected; it is greeted.
+    Connected(ConnectionId),
+    /// Bytes of a controller, in any pieces.
+    Received(ConnectionId, &'a [u8]),
+    /// A controller is gone. Its jobs and its calls go on.
+    Closed(ConnectionId),
+}
+
+/// What the switch wants done outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Write this to the connection, after all that came before.
+    Send {
+        /// Where to.
+        connection: ConnectionId,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Close the connection once everything before is written.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+    },
+}
+
+/// Numbers about a running switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Living channels.
+    pub channels: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// Channels that came to be since the start.
+    pub channels_created: u64,
+    /// Channels that ended since the start.
+    pub channels_ended: u64,
+    /// Events fired, whether or not anybody listened.
+    pub events_fired: u64,
+    /// Event frames written to connections.
+    pub events_sent: u64,
+    /// Applications that began.
+    pub executions: u64,
+    /// Commands that controllers sent.
+    pub commands: u64,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Channel(Uuid),
+    Job(JobId),
+    Task(u64),
+    Heartbeat,
+}
+
+/// An emulated FreeSWITCH. It does nothing by itself: bytes and the time come in through [`Switch::handle`],
+/// [`Switch::on_timeout`] and the methods for calls, and what it wants done waits in [`Switch::poll_output`].
+/// The same inputs at the same times give the same outputs, byte for byte.
+#[derive(Debug)]
+pub struct Switch {
+    pub(crate) config: Config,
+    pub(crate) now: Time,
+    pub(crate) random: Random,
+    pub(crate) core_uuid: String,
+    pub(crate) event_sequence: u64,
+    pub(crate) bus: Bus,
+    pub(crate) channels: BTreeMap<Uuid, Channel>,
+    /// Channels in the order of their creation, as `show channels` lists them.
+    pub(crate) listing: crate::api::show::Listing,
+    /// Channels whose threads have something to do, each once.
+    pub(crate) runnable: VecDeque<Uuid>,
+    pub(crate) timers: BTreeSet<(Time, u64, Timer)>,
+    timer_sequence: u64,
+    pub(crate) jobs: BTreeMap<JobId, crate::api::Job>,
+    pub(crate) next_job: u64,
+    /// Connections whose `api` has replied and whose further input waits.
+    pub(crate) resumable: VecDeque<ConnectionId>,
+    pub(crate) hash: Hash,
+    pub(crate) schedule: Schedule,
+    pub(crate) ledger: Ledger,
+    pub(crate) counts: Counts,
+    pub(crate) peaks: Peaks,
+}
+
+/// Figures for `status` and HEARTBEAT.
+#[derive(Debug, Default)]
+pub(crate) struct Peaks {
+    pub(crate) sessions: usize,
+    second: u64,
+    this_second: u64,
+    pub(crate) last_second: u64,
+    pub(crate) most_in_a_second: u64,
+}
+
+impl Peaks {
+    pub(crate) fn count(&mut self, now: Time, sessions: usize) {
+        self.sessions = self.sessions.max(sessions);
+        self.roll(now);
+        self.this_second += 1;
+        self.most_in_a_second = self.most_in_a_second.max(self.this_second);
+    }
+
+    pub(crate) fn roll(&mut self, now: Time) {
+        let second = now.0 / 1_000_000;
+        if second != self.second {
+            self.last_second = if second == self.second + 1 { self.this_second } else { 0 };
+            self.second = second;
+            self.this_second = 0;
+        }
+    }
+}
+
+impl Switch {
+    /// A switch that starts now, at time zero. All its chance follows from `seed`, its Core-UUID included.
+    pub fn new(config: Config, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let core_uuid = random.uuid();
+        let mut switch = Self {
+            now: Time(0),
+            core_uuid,
+            event_sequence: 0,
+            bus: Bus::default(),
+            channels: BTreeMap::new(),
+            listing: crate::api::show::Listing::default(),
+            runnable: VecDeque::new(),
+            timers: BTreeSet::new(),
+            timer_sequence: 0,
+            jobs: BTreeMap::new(),
+            next_job: 1,
+            resumable: VecDeque::new(),
+            hash: Hash::default(),
+            schedule: Schedule::default(),
+            ledger: Ledger::default(),
+            counts: Counts::default(),
+            peaks: Peaks::default(),
+            random,
+            config,
+        };
+        switch.arm(switch.now + switch.config.heartbeat, Timer::Heartbeat);
+        switch
+    }
+
+    /// Takes what happened at `now`.
+    pub fn handle(&mut self, now: Time, input: Input<'_>) {
+        self.advance(now);
+        match input {
+            Input::Connected(id) => self.accept(id),
+            Input::Received(id, bytes) => self.receive(id, bytes),
+            Input::Closed(id) => {
+                self.bus.connections.remove(&id);
+            }
+        }
+        self.run();
+    }
+
+    /// When [`Switch::on_timeout`] wants to be called, if nothing happens before.
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.timers.first().map(|(at, _, _)| *at)
+    }
+
+    /// Does everything that is due at `now`.
+    pub fn on_timeout(&mut self, now: Time) {
+        self.advance(now);
+        self.run();
+    }
+
+    /// What to do outside, oldest first. To be asked until it has no more after every call of another method.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.bus.poll()
+    }
+
+    /// What really happened to every call.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Numbers about this switch.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            channels: self.channels.len(),
+            connections: self.bus.connections.len(),
+            events_fired: self.bus.events_fired,
+            events_sent: self.bus.events_sent,
+            ..self.counts
+        }
+    }
+
+    /// The Core-UUID in every event: another for every start.
+    pub fn core_uuid(&self) -> &str {
+        &self.core_uuid
+    }
+
+    /// Goes to `now`, firing what is due on the way, each at its own moment.
+    pub(crate) fn advance(&mut self, now: Time) {
+        while self.next_timeout().is_some_and(|at| at <= now) {
+            let Some((at, _, timer)) = self.timers.pop_first() else { break };
+            self.now = self.now.max(at);
+            self.fire_timer(timer);
+            self.run();
+        }
+        self.now = self.now.max(now);
+    }
+
+    fn fire_timer(&mut self, timer: Timer) {
+        match timer {
+            Timer::Channel(uuid) => {
+                let due = |channel: &&mut Channel| channel.wakes_at.is_some_and(|at| at <= self.now);
+                if let Some(channel) = self.channels.get_mut(&uuid).filter(due) {
+                    channel.wakes_at = None;
+                    self.runnable.push_back(uuid);
+                }
+            }
+            Timer::Job(job) => self.job_timeout(job),
+            Timer::Task(task) => self.run_task(task),
+            Timer::Heartbeat => {
+                self.heartbeat();
+                self.arm(self.now + self.config.heartbeat, Timer::Heartbeat);
+            }
+        }
+    }
+
+    /// Lets channels and connections go on until all of them wait.
+    pub(crate) fn run(&mut self) {
+        loop {
+            if let Some(uuid) = self.runnable.pop_front() {
+                self.run_channel(&uuid);
+            } else if let Some(connection) = self.resumable.pop_front() {
+                self.read_requests(connection);
+            } else {
+                break;
+            }
+        }
+    }
+
+    pub(crate) fn arm(&mut self, at: Time, timer: Timer) {
+        self.timer_sequence += 1;
+        self.timers.insert((at, self.timer_sequence, timer));
+    }
+
+    /// Wakes a channel at `at`, unless it wakes before.
+    pub(crate) fn wake_at(&mut self, uuid: &Uuid, at: Time) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        if channel.wakes_at.is_none_or(|present| present > at || present <= self.now) {
+            channel.wakes_at = Some(at);
+            self.arm(at, Timer::Channel(uuid.clone()));
+        }
+    }
+
+    /// Lets a channel's thread look at its state.
+    pub(crate) fn make_runnable(&mut self, uuid: &Uuid) {
+        if !self.runnable.contains(uuid) {
+            self.runnable.push_back(uuid.clone());
+        }
+    }
+
+    /// The wall clock, in microseconds since 1970.
+    pub(crate) fn wall_micros(&self) -> u64 {
+        self.config.wall_clock_at_start_micros + self.now.0
+    }
+
+    pub(crate) fn random_delay(&mut self, range_ms: &RangeInclusive<u64>) -> Duration {
+        Duration::from_millis(self.random.in_range(range_ms))
+    }
+}

@@ -1,0 +1,235 @@
+//! A channel's thread: what it does next, one small thing at a time, until it has to wait.
+
+use std::mem;
+
+use crate::cause::Cause;
+use crate::channel::{CommandAction, Doing, Frame, Next, PrivateCommand, State, Uuid};
+use crate::dialplan::{Action, inline_actions};
+use crate::ledger::HungUpBy;
+use crate::limits::{APPLICATIONS_PER_TURN_MAX, MAX_FORWARDS, TURN_PAUSE};
+use crate::switch::Switch;
+
+/// What a channel's thread finds to do.
+enum Turn {
+    /// Nothing, until something happens or its timer goes off.
+    Wait,
+    /// The innermost application has ended, or must end.
+    Complete,
+    /// A controller's command is next.
+    Command(PrivateCommand),
+    /// An application of the dialplan, or of an `execute_extension` that is running.
+    Execute(Action),
+    /// The applications have unwound for this.
+    Enter(Next),
+    /// The bridge of `uuid_bridge` is over.
+    BridgeEnded,
+    /// The dialplan has come to its end.
+    DialplanEnded,
+    /// The applications have unwound, the call is over.
+    Finish,
+    /// The leg is being dialled.
+    Dial,
+}
+
+impl Switch {
+    /// Lets a channel's thread run until it waits, has ended, or has had its turn.
+    pub(crate) fn run_channel(&mut self, uuid: &Uuid) {
+        for _ in 0..APPLICATIONS_PER_TURN_MAX {
+            match self.next_turn(uuid) {
+                Turn::Wait => return,
+                Turn::Complete => self.complete_frame(uuid),
+                Turn::Command(command) => self.run_command(uuid, command),
+                Turn::Execute(action) => self.execute(uuid, action, None),
+                Turn::Enter(next) => self.enter(uuid, next),
+                Turn::BridgeEnded => self.after_bridge(uuid),
+                Turn::DialplanEnded => self.hang_up(uuid, Cause::NORMAL_CLEARING, HungUpBy::Switch),
+                Turn::Finish => return self.finish(uuid),
+                Turn::Dial => {
+                    if !self.dial_on(uuid) {
+                        return;
+                    }
+                }
+            }
+        }
+        let at = self.now + TURN_PAUSE;
+        self.wake_at(uuid, at);
+    }
+
+    fn next_turn(&mut self, uuid: &Uuid) -> Turn {
+        let now = self.now;
+        let Some(channel) = self.channels.get_mut(uuid) else { return Turn::Wait };
+        let hung_up = channel.hangup.is_some();
+        let locked = channel.is_locked();
+        let Some(frame) = channel.stack.last_mut() else {
+            if hung_up {
+                return Turn::Finish;
+            }
+            if channel.dialling.is_some() {
+                return Turn::Dial;
+            }
+            if let Some(command) = channel.queue.pop_front() {
+                return Turn::Command(command);
+            }
+            if let Some(next) = channel.next.take() {
+                return Turn::Enter(next);
+            }
+            return match channel.actions.pop_front() {
+                Some(action) => Turn::Execute(action),
+                None if channel.state == State::Execute => Turn::DialplanEnded,
+                None if channel.state == State::SoftExecute => Turn::BridgeEnded,
+                None => Turn::Wait,
+            };
+        };
+        let over = frame.interrupted || frame.until.is_some_and(|until| until <= now);
+        if hung_up || (over && !matches!(frame.doing, Doing::Extension(_))) {
+            return Turn::Complete;
+        }
+        // A transfer lets the queued commands run first (freeswitch takeover README "Facts that cost time").
+        if !locked && let Some(command) = channel.queue.pop_front() {
+            return Turn::Command(command);
+        }
+        if channel.next.is_some() || over {
+            return Turn::Complete;
+        }
+        if let Doing::Extension(actions) = &mut frame.doing {
+            return actions.pop_front().map_or(Turn::Complete, Turn::Execute);
+        }
+        if let Some(until) = frame.until {
+            self.wake_at(uuid, until);
+        }
+        Turn::Wait
+    }
+
+    /// Runs a command of a `sendmsg` in the channel's thread.
+    fn run_command(&mut self, uuid: &Uuid, command: PrivateCommand) {
+        match command.action.clone() {
+            CommandAction::Execute { action, loops, .. } => {
+                return self.execute(uuid, action, Some((command, loops - 1)));
+            }
+            CommandAction::Hangup(cause) => {
+                self.hang_up(uuid, cause, HungUpBy::Controller(command.connection));
+            }
+            CommandAction::Extension(actions) => {
+                self.modify(uuid, |channel| {
+                    channel.actions = actions.into();
+                    channel.next = Some(Next::Route { dialplan: String::new() });
+                    channel.next_state = State::Routing;
+                });
+            }
+            CommandAction::Nothing => {}
+        }
+        self.command_done(uuid, &command);
+    }
+
+    /// The event by which FreeSWITCH tells that a command has run.
+    pub(crate) fn command_done(&mut self, uuid: &Uuid, command: &PrivateCommand) {
+        let headers: Vec<(&str, &str)> =
+            command.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.fire_channel(uuid, "PRIVATE_COMMAND", &headers, &[]);
+    }
+
+    /// A channel that ends forgets the commands that it has not begun.
+    pub(crate) fn drop_queue(&mut self, uuid: &Uuid) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        for command in mem::take(&mut channel.queue) {
+            self.command_done(uuid, &command);
+        }
+    }
+
+    fn enter(&mut self, uuid: &Uuid, next: Next) {
+        match next {
+            Next::Route { dialplan } => {
+                self.enter_state(uuid, State::Routing);
+                self.route(uuid, &dialplan);
+            }
+            Next::Originated => self.enter_state(uuid, State::Execute),
+            Next::Park => {
+                self.enter_state(uuid, State::Park);
+                self.fire_channel(uuid, "CHANNEL_PARK", &[], &[]);
+                self.push_state(uuid, Doing::Park);
+            }
+            Next::BridgeTo(other) => self.enter_bridge(uuid, &other),
+            Next::BridgedBy => {
+                self.enter_reset(uuid);
+                self.push_state(uuid, Doing::Exchange);
+            }
+        }
+    }
+
+    /// The A leg of `uuid_bridge` has nothing to go back to: it is hung up, or parked if it is to be.
+    fn after_bridge(&mut self, uuid: &Uuid) {
+        let parks =
+            self.channels.get(uuid).is_some_and(|channel| channel.variables.is_true("park_after_bridge"));
+        if parks { self.enter(uuid, Next::Park) } else { self.enter_state(uuid, State::Execute) }
+    }
+
+    /// Puts a state that lasts on the stack: it waits like an application, but is none.
+    pub(crate) fn push_state(&mut self, uuid: &Uuid, doing: Doing) {
+        self.modify(uuid, |channel| {
+            channel.stack.push(Frame {
+                action: Action::new("", ""),
+                application_uuid: String::new(),
+                doing,
+                until: None,
+                interrupted: false,
+                event_lock: false,
+                command: None,
+                silent: true,
+            });
+        });
+    }
+
+    /// Finds the actions for a channel's destination. No dialplan name means that it has them already.
+    pub(crate) fn route(&mut self, uuid: &Uuid, dialplan: &str) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        channel.hit_dialplan = true;
+        let destination = channel.destination().to_owned();
+        let actions = match dialplan {
+            "" => Some(mem::take(&mut channel.actions).into()),
+            _ if dialplan.eq_ignore_ascii_case("inline") => Some(inline_actions(&destination)),
+            _ => self.config.dialplan.route(&destination).map(<[Action]>::to_vec),
+        };
+        let Some(actions) = actions.filter(|actions| !actions.is_empty()) else {
+            return self.hang_up(uuid, Cause::named("NO_ROUTE_DESTINATION"), HungUpBy::Switch);
+        };
+        self.modify(uuid, |channel| channel.actions = actions.into());
+        self.enter_state(uuid, State::Execute);
+        let call_uuid =
+            self.channels.get(uuid).map(|channel| channel.call_uuid.to_string()).unwrap_or_default();
+        self.set_variable(uuid, "call_uuid", call_uuid);
+    }
+
+    /// Sends a channel to another extension; `false` if there is no such living channel.
+    pub(crate) fn transfer(&mut self, uuid: &Uuid, number: &str, dialplan: &str, context: &str) -> bool {
+        let wall = self.wall_micros();
+        let transfer_uuid = self.random.uuid();
+        let Some(channel) = self.channels.get_mut(uuid).filter(|channel| channel.hangup.is_none()) else {
+            return false;
+        };
+        let forwards = channel.variables.get("max_forwards").and_then(|value| value.parse().ok());
+        let forwards = forwards.map_or(MAX_FORWARDS, |left: i64| left - 1);
+        let Some(profile) = &mut channel.profile else { return false };
+        let context = if context.is_empty() { profile.context.clone() } else { context.to_owned() };
+        let source = format!("{}:{transfer_uuid}:bl_xfer:{number}/{context}/{dialplan}", wall / 1_000_000);
+        profile.logical_direction = "inbound";
+        profile.dialplan = dialplan.to_owned();
+        profile.rdnis = mem::replace(&mut profile.destination_number, number.to_owned());
+        profile.transfer_source.clone_from(&source);
+        profile.context = context;
+        if profile.index > 1 {
+            profile.times.profile_created = wall;
+        }
+        profile.index += 1;
+        channel.variables.set("max_forwards", forwards.to_string());
+        channel.variables.push("transfer_history", &source);
+        channel.variables.set("transfer_source", source);
+        channel.actions.clear();
+        channel.next = Some(Next::Route { dialplan: dialplan.to_owned() });
+        channel.next_state = State::Routing;
+        if forwards <= 0 {
+            self.hang_up(uuid, Cause::named("EXCHANGE_ROUTING_ERROR"), HungUpBy::Switch);
+        }
+        self.make_runnable(uuid);
+        true
+    }
+}

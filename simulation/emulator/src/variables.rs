@@ -1,0 +1,96 @@
+//! A channel's variables, in the order in which events list them.
+
+use crate::limits::{VARIABLE_MAX_BYTES, VARIABLES_MAX};
+
+/// What the headers of variables begin with.
+pub(crate) const PREFIX: &str = "variable_";
+
+/// Variables in the order of their last setting: FreeSWITCH deletes a variable and adds it at the end when it is
+/// set again, which moves its header (transcript b_formats_call_life/sip_call_plain, `call_uuid`).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Variables {
+    /// Names with [`PREFIX`], so that an event borrows them as they are.
+    entries: Vec<(String, String)>,
+}
+
+impl Variables {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.position(name).map(|index| self.entries[index].1.as_str())
+    }
+
+    /// Sets a variable; an empty value unsets it. Values above the limit are cut, further variables dropped.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.unset(name);
+        let mut value = value.into();
+        if value.is_empty() || name.is_empty() || self.entries.len() >= VARIABLES_MAX {
+            return;
+        }
+        if value.len() > VARIABLE_MAX_BYTES {
+            let boundary = (0..=VARIABLE_MAX_BYTES).rev().find(|&index| value.is_char_boundary(index));
+            value.truncate(boundary.unwrap_or(0));
+        }
+        self.entries.push((format!("{PREFIX}{name}"), value));
+    }
+
+    pub(crate) fn unset(&mut self, name: &str) {
+        if let Some(index) = self.position(name) {
+            self.entries.remove(index);
+        }
+    }
+
+    /// Appends an element to a variable that is or becomes an array.
+    pub(crate) fn push(&mut self, name: &str, element: &str) {
+        let value = match self.get(name) {
+            None => element.to_owned(),
+            Some(array) if array.starts_with("ARRAY::") => format!("{array}|:{element}"),
+            Some(single) => format!("ARRAY::{single}|:{element}"),
+        };
+        self.set(name, value);
+    }
+
+    pub(crate) fn is_true(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| {
+            ["true", "yes", "on", "enabled", "active", "allow", "t"]
+                .iter()
+                .any(|word| value.eq_ignore_ascii_case(word))
+                || value.parse::<i64>().is_ok_and(|number| number != 0)
+        })
+    }
+
+    /// Header names (with their prefix) and values.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.entries.iter().position(|(key, _)| {
+            key.len() == PREFIX.len() + name.len() && key[PREFIX.len()..].eq_ignore_ascii_case(name)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setting_again_moves_to_the_end_and_empty_unsets() {
+        let mut variables = Variables::default();
+        variables.set("a", "1");
+        variables.set("b", "2");
+        variables.set("A", "3");
+        let headers: Vec<_> = variables.headers().collect();
+        assert_eq!(headers, [("variable_b", "2"), ("variable_A", "3")]);
+        variables.set("b", "");
+        assert_eq!(variables.get("b"), None);
+        variables.push("a", "4");
+        assert_eq!(variables.get("a"), Some("ARRAY::3|:4"));
+    }
+
+    #[test]
+    fn values_are_bounded_on_a_character() {
+        let mut variables = Variables::default();
+        variables.set("long", "ž".repeat(VARIABLE_MAX_BYTES));
+        assert!(variables.get("long").is_some_and(|value| value.len() <= VARIABLE_MAX_BYTES));
+    }
+}

@@ -1,0 +1,489 @@
+//! What controllers do with calls, and how the switch takes it.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Bench, FIRST, Frame, SECOND, frames};
+use fipple_emulator::config::{Answer, Destination};
+use fipple_emulator::ledger::HungUpBy;
+use fipple_emulator::{Cause, Config, ConnectionId, InboundCall, Input};
+
+const TONE: &str = "tone_stream://%(200,0,440)";
+
+fn names(bench: &mut Bench) -> Vec<String> {
+    bench.events().iter().map(|event| event.name().to_owned()).collect()
+}
+
+#[test]
+fn executes_nest_without_event_lock() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    bench.execute("u", "playback", TONE, "\nEvent-UUID: outer");
+    bench.wait_ms(50);
+    bench.execute("u", "set", "x=1", "\nEvent-UUID: inner");
+    bench.wait_ms(500);
+    assert_eq!(bench.executions(), ["+playback outer", "+set inner", "-set inner", "-playback outer"]);
+}
+
+#[test]
+fn executes_queue_with_event_lock() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    bench.execute("u", "playback", TONE, "\nevent-lock: true\nEvent-UUID: first");
+    bench.execute("u", "set", "x=1", "\nevent-lock: true\nEvent-UUID: second");
+    bench.execute("u", "playback", TONE, "\nEvent-UUID: third");
+    bench.wait_ms(1_000);
+    let expected = [
+        "+playback first",
+        "-playback first",
+        "+set second",
+        "-set second",
+        "+playback third",
+        "-playback third",
+    ];
+    assert_eq!(bench.executions(), expected);
+}
+
+#[test]
+fn loops_run_again_under_uuids_of_their_own() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    bench.execute("u", "playback", TONE, "\nloops: 3");
+    bench.wait_ms(650);
+    let events = bench.events();
+    let runs: Vec<_> = events.iter().filter(|event| event.name() == "CHANNEL_EXECUTE").collect();
+    let loops: Vec<_> = runs.iter().map(|event| event.get("variable_current_loop")).collect();
+    assert_eq!(loops, ["1", "2", "3"]);
+    assert!(runs[0].get("Application-UUID") != runs[1].get("Application-UUID"));
+    assert_eq!(bench.ask("api uuid_getvar u current_loop"), "_undef_");
+}
+
+#[test]
+fn an_argument_may_come_in_the_body() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    bench.write(
+        FIRST,
+        b"sendmsg u\ncall-command: execute\nexecute-app-name: set\ncontent-length: 16\n\nfoo2=line1\nline2",
+    );
+    assert_eq!(bench.ask("api uuid_getvar u foo2"), "line1\nline2");
+}
+
+#[test]
+fn the_257th_waiting_command_is_lost_and_costs_the_connection() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    bench.execute("u", "playback", "silence_stream://60000", "\nevent-lock: true");
+    for _ in 0..256 {
+        assert_eq!(bench.execute("u", "set", "n=1", ""), "+OK");
+    }
+    assert!(!bench.is_closed(FIRST));
+    bench.say(FIRST, "sendmsg u\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: n=2");
+    assert!(bench.is_closed(FIRST));
+    bench.wait_ms(61_000);
+    bench.connect(SECOND);
+    bench.write(SECOND, b"auth ClueCon\n\napi uuid_getvar u n\n\n");
+    let replies = frames(&bench.take(SECOND));
+    assert_eq!(replies.last().unwrap().body, "1");
+}
+
+#[test]
+fn a_dead_controllers_commands_still_run() {
+    let mut bench = Bench::subscribed();
+    bench.connect(SECOND);
+    bench.park("u");
+    let play = format!(
+        "sendmsg u\ncall-command: execute\nexecute-app-name: playback\nexecute-app-arg: {TONE}\nevent-lock: true\n\n"
+    );
+    let set = "sendmsg u\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: late=yes\nevent-lock: true\n\n";
+    bench.write(SECOND, format!("auth ClueCon\n\n{play}{set}").as_bytes());
+    bench.switch.handle(bench.now, Input::Closed(SECOND));
+    bench.wait_ms(300);
+    assert_eq!(bench.ask("api uuid_getvar u late"), "yes");
+    let call = bench.switch.ledger().call("u").unwrap();
+    let executions: Vec<_> = call.executions.iter().map(|run| (&*run.application, run.connection)).collect();
+    assert_eq!(executions, [("park", None), ("playback", Some(SECOND)), ("set", Some(SECOND))]);
+    assert!(call.executions[0].ended.is_none() && call.executions[1].ended.is_some());
+}
+
+#[test]
+fn uuid_break_ends_one_playback_and_all_flushes_the_queue() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    let long = "silence_stream://60000";
+    bench.execute("u", "playback", long, "\nevent-lock: true\nEvent-UUID: first");
+    bench.execute("u", "playback", long, "\nevent-lock: true\nEvent-UUID: second");
+    bench.execute("u", "set", "x=1", "\nevent-lock: true\nEvent-UUID: third");
+    assert_eq!(bench.ask("api uuid_break u"), "+OK\n");
+    assert_eq!(bench.ask("api uuid_break u all"), "+OK\n");
+    let events = bench.events();
+    let stops = events.iter().filter(|event| event.name() == "PLAYBACK_STOP");
+    assert_eq!(stops.map(|event| event.get("Playback-Status")).collect::<Vec<_>>(), ["break", "break"]);
+    assert_eq!(bench.ask("api uuid_getvar u x"), "_undef_");
+}
+
+#[test]
+fn an_api_holds_its_connections_events_back() {
+    let mut bench = Bench::subscribed();
+    bench.connect(SECOND);
+    bench.write(SECOND, b"auth ClueCon\n\nevent plain CHANNEL_CREATE\n\n");
+    bench.take(SECOND);
+    bench.say(FIRST, "api msleep 300\n\napi echo next");
+    bench.switch.inbound_call(bench.now, &InboundCall::new("1", "2")).unwrap();
+    bench.collect();
+    assert_eq!(frames(&bench.take(FIRST)), []);
+    assert_eq!(frames(&bench.take(SECOND)).len(), 1);
+    bench.wait_ms(300);
+    let kinds: Vec<String> =
+        frames(&bench.take(FIRST)).iter().map(|frame| frame.content_type().to_owned()).collect();
+    assert_eq!(kinds.first().unwrap(), "api/response");
+    let second_reply = kinds.iter().rposition(|kind| kind == "api/response").unwrap();
+    let events_between = kinds[1..second_reply].iter().filter(|kind| *kind == "text/event-plain").count();
+    assert!(events_between > 15, "{kinds:?}");
+}
+
+#[test]
+fn exit_waits_for_jobs() {
+    let mut bench = Bench::logged_in();
+    bench.say(FIRST, "bgapi msleep 1500\nJob-UUID: orphan\n\nexit");
+    assert!(!bench.is_closed(FIRST));
+    bench.wait_ms(1_499);
+    assert!(!bench.is_closed(FIRST));
+    bench.wait_ms(1);
+    assert!(bench.is_closed(FIRST));
+    let last = frames(&bench.take(FIRST)).pop().unwrap();
+    assert_eq!(last.content_type(), "text/disconnect-notice");
+}
+
+#[test]
+fn jobs_echo_their_uuid_and_answer_in_an_event() {
+    let mut bench = Bench::logged_in();
+    bench.say(FIRST, "event plain BACKGROUND_JOB");
+    bench.take(FIRST);
+    bench.say(FIRST, "bgapi echo a b\nJob-UUID: mine\n\nbgapi global_getvar nosuch\nJob-UUID: empty");
+    let frames: Vec<Frame> = frames(&bench.take(FIRST));
+    assert_eq!(frames[0].header("Reply-Text"), "+OK Job-UUID: mine");
+    assert_eq!(frames[0].header("Job-UUID"), "mine");
+    assert!(
+        frames[1]
+            .body
+            .ends_with("Job-UUID: mine\nJob-Command: echo\nJob-Command-Arg: a%20b\nContent-Length: 3\n\na b")
+    );
+    assert!(frames[3].body.ends_with("Job-Command: global_getvar\nJob-Command-Arg: nosuch\n\n"));
+}
+
+#[test]
+fn show_channels_lags_behind_birth_and_death() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    assert_eq!(bench.ask("api uuid_exists u"), "true");
+    assert_eq!(bench.ask("api show channels as json"), "{\"row_count\": 0}\n");
+    bench.wait_ms(89);
+    assert_eq!(bench.ask("api show channels count"), "\n0 total.\n");
+    bench.wait_ms(311);
+    let listed: serde_json::Value = serde_json::from_str(&bench.ask("api show channels as json")).unwrap();
+    assert_eq!(listed["row_count"], 1);
+    assert_eq!(listed["rows"][0]["uuid"], "u");
+    assert_eq!(listed["rows"][0]["application"], "park");
+    bench.ask("api uuid_kill u");
+    assert_eq!(bench.ask("api uuid_exists u"), "false");
+    bench.wait_ms(89);
+    assert_eq!(bench.ask("api show calls count"), "\n1 total.\n");
+    bench.wait_ms(311);
+    assert_eq!(bench.ask("api show calls as json"), "{\"row_count\": 0}\n");
+}
+
+#[test]
+fn originate_has_the_outcomes_that_the_destination_says() {
+    let mut bench = Bench::logged_in();
+    let mut outcome = |dial: &str| {
+        bench.say(FIRST, &format!("api originate {{originate_timeout=3}}{dial} &park()"));
+        bench.wait_ms(4_000);
+        frames(&bench.take(FIRST)).pop().map(|frame| frame.body).unwrap_or_default()
+    };
+    assert_eq!(outcome("sofia/external/busy@host"), "-ERR USER_BUSY\n");
+    assert_eq!(outcome("sofia/external/noanswer1@host"), "-ERR NO_ANSWER\n");
+    assert_eq!(outcome("user/reject"), "-ERR CALL_REJECTED\n");
+    assert_eq!(outcome("error/UNALLOCATED_NUMBER"), "-ERR UNALLOCATED_NUMBER\n");
+    assert_eq!(outcome("foo/bar"), "-ERR CHAN_NOT_IMPLEMENTED\n");
+    assert_eq!(outcome("sofia/gateway/none/123"), "-ERR INVALID_GATEWAY\n");
+    assert!(outcome("user/1000@lab").starts_with("+OK "));
+    assert!(outcome("loopback/9001/default").starts_with("+OK "));
+}
+
+#[test]
+fn a_taken_origination_uuid_gives_a_second_call_under_another() {
+    let mut bench = Bench::logged_in();
+    bench.park("same");
+    let second = bench.ask("api originate {origination_uuid=same}null/x &park()");
+    assert!(second.starts_with("+OK ") && second != "+OK same\n");
+    assert_eq!(bench.switch.counts().channels, 2);
+}
+
+#[test]
+fn an_unwritable_recording_hangs_up() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    assert_eq!(bench.execute("u", "record_session", "/nonexistent/a.wav", ""), "+OK");
+    assert_eq!(bench.ask("api uuid_exists u"), "false");
+    let record = bench.switch.ledger().call("u").unwrap();
+    assert_eq!((record.cause, record.hung_up_by), ("DESTINATION_OUT_OF_ORDER", Some(HungUpBy::Switch)));
+}
+
+#[test]
+fn the_ledger_knows_who_hung_up() {
+    let mut bench = Bench::logged_in();
+    let by = |bench: &Bench, uuid: &str| {
+        let call = bench.switch.ledger().call(uuid).unwrap();
+        (call.cause, call.hung_up_by.unwrap(), call.ended.is_some())
+    };
+    let uuid = bench.switch.inbound_call(bench.now, &InboundCall::new("1", "2")).unwrap();
+    bench.switch.caller_hangup(bench.now, &uuid).unwrap();
+    assert_eq!(by(&bench, &uuid), ("ORIGINATOR_CANCEL", HungUpBy::Remote, true));
+    assert!(bench.switch.caller_hangup(bench.now, &uuid).is_err());
+    bench.park("u");
+    bench.ask("api uuid_kill u CALL_REJECTED");
+    assert_eq!(by(&bench, "u"), ("CALL_REJECTED", HungUpBy::Controller(Some(FIRST)), true));
+    bench.park("v");
+    bench.ask("sendmsg v\ncall-command: hangup\nhangup-cause: NOSUCH");
+    assert_eq!(by(&bench, "v"), ("NORMAL_CLEARING", HungUpBy::Controller(Some(FIRST)), true));
+}
+
+#[test]
+fn a_bridge_ends_with_its_b_leg_and_the_caller_waits_again() {
+    let mut bench = Bench::subscribed();
+    let a = bench.switch.inbound_call(bench.now, &InboundCall::new("1", "2")).unwrap();
+    bench.collect();
+    bench.execute(&a, "bridge", "{origination_uuid=b}sofia/external/1000@host", "\nEvent-UUID: step-1");
+    bench.wait_ms(500);
+    let events = bench.events();
+    let bridge = events.iter().find(|event| event.name() == "CHANNEL_BRIDGE").unwrap();
+    assert_eq!(bridge.get("Bridge-A-Unique-ID"), &*a);
+    assert_eq!(bridge.get("Bridge-B-Unique-ID"), "b");
+    assert_eq!(bridge.get("Other-Leg-Unique-ID"), "b");
+    assert_eq!(bench.ask("api uuid_getvar b originator"), &*a);
+    let calls: serde_json::Value =
+        serde_json::from_str(&bench.ask("api show bridged_calls as json")).unwrap();
+    assert_eq!(calls["rows"][0]["b_uuid"], "b");
+    bench.events();
+    bench.switch.caller_hangup(bench.now, "b").unwrap();
+    bench.collect();
+    let events = bench.events();
+    let of_a: Vec<_> =
+        events.iter().filter(|event| event.get("Unique-ID") == &*a).map(|event| event.name()).collect();
+    assert_eq!(of_a, ["CHANNEL_UNBRIDGE", "CHANNEL_EXECUTE_COMPLETE", "PRIVATE_COMMAND"]);
+    assert_eq!(bench.ask(&format!("api uuid_getvar {a} bridge_hangup_cause")), "NORMAL_CLEARING");
+    assert_eq!(bench.ask(&format!("api uuid_getvar {a} bridge_uuid")), "_undef_");
+}
+
+#[test]
+fn a_bridge_ends_with_its_a_leg() {
+    let mut bench = Bench::subscribed();
+    bench.park("a");
+    bench.execute("a", "bridge", "{origination_uuid=b}null/b", "");
+    assert_eq!(bench.ask("api uuid_exists b"), "true");
+    bench.events();
+    bench.ask("api uuid_kill a");
+    assert_eq!(bench.switch.counts().channels, 0);
+    let hangups: Vec<String> = bench
+        .events()
+        .iter()
+        .filter(|event| matches!(event.name(), "CHANNEL_HANGUP" | "CHANNEL_UNBRIDGE"))
+        .map(|event| format!("{} {}", event.name(), event.get("Unique-ID")))
+        .collect();
+    assert_eq!(hangups, ["CHANNEL_HANGUP a", "CHANNEL_HANGUP b", "CHANNEL_UNBRIDGE a"]);
+}
+
+#[test]
+fn a_failed_bridge_hangs_up_unless_continue_on_fail() {
+    let mut bench = Bench::logged_in();
+    bench.park("a");
+    bench.execute("a", "bridge", "sofia/external/busy@host", "");
+    bench.wait_ms(100);
+    assert_eq!(bench.ask("api uuid_exists a"), "false");
+    assert_eq!(bench.switch.ledger().call("a").unwrap().cause, "USER_BUSY");
+    bench.park("b");
+    bench.ask("api uuid_setvar b continue_on_fail true");
+    bench.execute("b", "bridge", "error/USER_BUSY", "");
+    assert_eq!(bench.ask("api uuid_exists b"), "true");
+    assert_eq!(bench.ask("api uuid_getvar b originate_disposition"), "USER_BUSY");
+    // A caller who leaves while the other side still rings takes the leg along.
+    bench.execute("b", "bridge", "{origination_uuid=ringing}sofia/external/noanswer@host", "");
+    bench.wait_ms(100);
+    bench.ask("api uuid_kill b");
+    assert_eq!(bench.switch.ledger().call("ringing").unwrap().cause, "ORIGINATOR_CANCEL");
+    assert_eq!(bench.switch.counts().channels, 0);
+}
+
+#[test]
+fn uuid_bridge_joins_two_and_rebridging_kills_the_old_partner() {
+    let mut bench = Bench::logged_in();
+    for uuid in ["a", "b", "c"] {
+        bench.park(uuid);
+    }
+    assert_eq!(bench.ask("api uuid_bridge a nobody"), "-ERR Invalid uuid\n");
+    assert_eq!(bench.ask("api uuid_bridge a b"), "+OK b\n");
+    assert_eq!(bench.ask("api uuid_getvar a bridge_uuid"), "b");
+    assert_eq!(bench.ask("api uuid_bridge a c"), "+OK c\n");
+    assert_eq!(bench.ask("api uuid_exists b"), "false");
+    assert_eq!(bench.ask("api uuid_getvar a bridge_uuid"), "c");
+    // Its B leg gone, the A leg has nothing left to do.
+    bench.ask("api uuid_kill c");
+    assert_eq!(bench.switch.counts().channels, 0);
+}
+
+#[test]
+fn bridging_a_channel_to_itself_wedges_it() {
+    let mut bench = Bench::logged_in();
+    bench.park("a");
+    assert_eq!(bench.ask("api uuid_bridge a a"), "+OK a\n");
+    assert_eq!(bench.execute("a", "set", "x=1", ""), "+OK");
+    bench.wait_ms(1_000);
+    assert_eq!(bench.ask("api uuid_getvar a x"), "_undef_");
+    bench.ask("api uuid_kill a");
+    assert_eq!(bench.ask("api uuid_exists a"), "false");
+}
+
+#[test]
+fn a_transfer_runs_the_queue_first() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    bench.execute("u", "playback", "silence_stream://60000", "\nEvent-UUID: playing");
+    assert_eq!(bench.ask("api uuid_transfer u 9001 XML default"), "+OK\n");
+    let executions = bench.executions();
+    assert_eq!(executions[..3], ["+playback playing", "-playback playing", "-park"]);
+    assert_eq!(executions.last().unwrap(), "+park");
+    assert_eq!(bench.ask("api uuid_transfer u 'set:a=1,set:b=2,park:' inline"), "+OK\n");
+    assert_eq!(bench.ask("api uuid_getvar u b"), "2");
+    assert_eq!(bench.ask("api uuid_transfer nobody 9001"), "-ERR No such channel!\n");
+}
+
+#[test]
+fn a_transfer_to_nowhere_is_accepted_and_ends_the_call() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    assert_eq!(bench.ask("api uuid_transfer u '' inline"), "+OK\n");
+    assert_eq!(bench.switch.ledger().call("u").unwrap().cause, "NO_ROUTE_DESTINATION");
+}
+
+#[test]
+fn scheduled_tasks_run_and_can_be_deleted() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    bench.execute("u", "sched_transfer", "+3 FALLBACK XML default", "");
+    let tasks: serde_json::Value = serde_json::from_str(&bench.ask("api show tasks as json")).unwrap();
+    assert_eq!(tasks["rows"][0]["task_group"], "u");
+    assert_eq!(bench.ask("api sched_del u"), "+OK Deleted: 1\n");
+    bench.execute("u", "sched_transfer", "+3 FALLBACK XML default", "");
+    assert_eq!(bench.ask("api sched_api +2 group uuid_setvar u at two"), "+OK Added: 5\n");
+    bench.wait_ms(2_000);
+    assert_eq!(bench.ask("api uuid_getvar u at"), "two");
+    assert_eq!(bench.ask("api uuid_getvar u destination_number"), "x");
+    bench.wait_ms(1_000);
+    assert_eq!(bench.ask("api uuid_getvar u destination_number"), "FALLBACK");
+}
+
+#[test]
+fn digits_are_collected_or_time_out() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    let arguments = "2 4 1 1000 # silence_stream://500 silence_stream://100 pin \\d+";
+    bench.execute("u", "play_and_get_digits", arguments, "");
+    bench.wait_ms(300);
+    assert_eq!(bench.ask("api uuid_recv_dtmf u 12#9"), "+OK u received DTMF 12#9.\n");
+    assert_eq!(bench.ask("api uuid_getvar u pin"), "12");
+    assert_eq!(bench.ask("api uuid_getvar u read_result"), "success");
+    bench.execute("u", "play_and_get_digits", &arguments.replace("pin", "other"), "");
+    bench.wait_ms(1_000);
+    // The 9 that was left over came first; too short is no result.
+    bench.wait_ms(2_000);
+    assert_eq!(bench.ask("api uuid_getvar u other"), "_undef_");
+    assert_eq!(bench.ask("api uuid_getvar u read_result"), "timeout");
+}
+
+#[test]
+fn an_extension_runs_inside_execute_extension() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    bench.execute(
+        "u",
+        "execute_extension",
+        "'set:a=1,set:b=${caller_id_number}2' inline",
+        "\nEvent-UUID: step",
+    );
+    assert_eq!(
+        bench.executions(),
+        ["+execute_extension step", "+set", "-set", "+set", "-set", "-execute_extension step"]
+    );
+    // Variables are expanded when the outer application begins.
+    assert_eq!(bench.ask("api uuid_getvar u b"), "x2");
+}
+
+#[test]
+fn a_dialplan_that_goes_in_circles_ends() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    bench.ask("api uuid_transfer u 'transfer:9' inline");
+    bench.ask("api uuid_setvar u max_forwards 2");
+    bench.ask("api uuid_transfer u 9");
+    bench.ask("api uuid_transfer u 9");
+    assert_eq!(bench.switch.ledger().call("u").unwrap().cause, "EXCHANGE_ROUTING_ERROR");
+}
+
+#[test]
+fn destinations_can_be_scripted() {
+    let refuses = Answer::Refuses { after: Duration::from_millis(10), cause: Cause::named("NUMBER_CHANGED") };
+    let config = Config {
+        destinations: vec![Destination { pattern: "55*".into(), answer: refuses }],
+        ..Config::default()
+    };
+    let mut bench = Bench::connected(config);
+    bench.say(FIRST, "auth ClueCon\n\napi originate user/5501 &park()");
+    bench.wait_ms(10);
+    assert_eq!(frames(&bench.take(FIRST)).pop().unwrap().body, "-ERR NUMBER_CHANGED\n");
+}
+
+#[test]
+fn many_pieces_and_strange_commands_do_no_harm() {
+    let mut bench = Bench::subscribed();
+    let bytes = "sendmsg\n\nsendmsg x\ncall-command:\n\nuuid_kill\n\napi uuid_setvar\n\napi hash\n\napi originate {{{\n\n\
+                 bgapi originate null/x &\n\nfilter\n\nevent\n\nsendevent\n\napi uuid_dump  \n\napi sched_api\n\n\
+                 api uuid_broadcast\n\napi show\n\nlog 99\n\n\u{0}\n\n";
+    for byte in bytes.as_bytes() {
+        bench.write(FIRST, &[*byte]);
+    }
+    assert_eq!(bench.ask("api echo alive"), "alive");
+    assert!(!bench.is_closed(FIRST));
+    bench.switch.handle(bench.now, Input::Received(ConnectionId(99), b"nobody"));
+    assert_eq!(names(&mut bench).iter().filter(|name| *name == "SHUTDOWN").count(), 0);
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    let run = |seed_call: &str| {
+        let mut bench = Bench::subscribed();
+        bench.say(FIRST, "event json ALL");
+        for number in 0..20 {
+            let call = InboundCall::new(format!("{seed_call}{number}"), "9001");
+            let uuid = bench.switch.inbound_call(bench.now, &call).unwrap();
+            bench.collect();
+            bench.execute(&uuid, "bridge", "sofia/external/1000@host", "");
+            bench.wait_ms(137);
+            bench.say(FIRST, "api show channels as json");
+        }
+        bench.wait_ms(1_000);
+        bench.say(FIRST, "api hupall");
+        bench.take(FIRST)
+    };
+    let first = run("1");
+    assert!(first.len() > 1_000_000);
+    assert!(first == run("1"), "two runs of the same inputs differ");
+    assert!(first != run("2"));
+}
