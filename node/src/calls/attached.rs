@@ -1,0 +1,155 @@
+//! What a node knows of a switch that it may be attached to.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fipple_protocol::esl::Event;
+use fipple_protocol::peer::{Refusal, Response};
+use tokio::sync::Notify;
+
+use super::channel::ChannelDump;
+use super::metrics::SwitchMetrics;
+use super::peers::Peers;
+use super::table::{Change, Table};
+use crate::net::Host;
+use crate::switch::SwitchConfig;
+use crate::switch::attachment::Attachment;
+use crate::switch::commands::SwitchFacts;
+
+/// One configured switch: its table of channels while this node is attached to it, and the way to it.
+pub(crate) struct AttachedSwitch {
+    pub(crate) config: SwitchConfig,
+    pub(crate) host: Host,
+    pub(crate) metrics: SwitchMetrics,
+    pub(crate) peers: Arc<dyn Peers>,
+    table: Mutex<Table>,
+    attachment: Mutex<Option<Arc<Attachment>>>,
+    /// Calls wait in the table for an owner.
+    pub(crate) unowned: Notify,
+}
+
+impl AttachedSwitch {
+    pub(crate) fn new(
+        config: SwitchConfig,
+        host: Host,
+        metrics: SwitchMetrics,
+        peers: Arc<dyn Peers>,
+    ) -> Self {
+        let table = Mutex::new(Table::new(&config.name));
+        Self { config, host, metrics, peers, table, attachment: Mutex::default(), unowned: Notify::new() }
+    }
+
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The way to the switch.
+    ///
+    /// # Errors
+    /// If this node is not attached to it.
+    pub(crate) fn attachment(&self) -> Result<Arc<Attachment>, Refusal> {
+        let attachment = self.attachment.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        attachment.ok_or_else(|| Refusal::SwitchUnavailable {
+            switch: self.config.name.clone(),
+            detail: "this node is not attached to it".to_owned(),
+        })
+    }
+
+    /// Whether this node is attached.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attachment.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Lets commands through, now that the table is complete.
+    pub(crate) fn attach(&self, attachment: Arc<Attachment>) {
+        *self.attachment.lock().unwrap_or_else(PoisonError::into_inner) = Some(attachment);
+        self.metrics.attached.set(1);
+        self.metrics.attachments.inc();
+        self.unowned.notify_one();
+    }
+
+    /// Forgets the channels: from now on another node knows more about them.
+    pub(crate) fn detach(&self) {
+        *self.attachment.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.table().clear();
+        self.metrics.attached.set(0);
+        self.metrics.channels.set(0);
+    }
+
+    /// Takes an event of the switch, in the task that reads the socket.
+    pub(crate) fn event(&self, event: Event<'_>) {
+        let (change, channels) = {
+            let mut table = self.table();
+            let change = table.apply(event);
+            (change, table.len())
+        };
+        self.metrics.channels.set(channels as u64);
+        self.follow(change);
+    }
+
+    /// Asks the switch for a channel of which no event has told.
+    pub(crate) async fn learn(&self, uuid: &str) {
+        if let Ok(attachment) = self.attachment()
+            && let Ok(Some(dump)) = attachment.dump(uuid).await
+        {
+            self.refresh(uuid, &dump);
+        }
+    }
+
+    /// Takes what `uuid_dump` says of a channel.
+    pub(crate) fn refresh(&self, uuid: &str, dump: &ChannelDump) {
+        let change = self.table().refresh(uuid, dump);
+        self.follow(change);
+    }
+
+    /// Ends a channel that the switch does not know any more.
+    pub(crate) fn vanished(&self, uuid: &str) {
+        let change = self.table().vanished(uuid);
+        if change.tell.is_some() {
+            tracing::info!(switch = self.config.name, channel = uuid, "a call ended without an event");
+            self.metrics.gaps.inc();
+        }
+        self.follow(change);
+    }
+
+    fn follow(&self, change: Change) {
+        if change.lost {
+            self.metrics.gaps.inc();
+            tracing::debug!(
+                switch = self.config.name,
+                "the table of channels is full: one is not controlled"
+            );
+        }
+        if change.unowned {
+            self.unowned.notify_one();
+        }
+        if let Some((owner, event)) = change.tell
+            && let Err(refusal) = self.peers.send_event(owner, event)
+        {
+            // The owner asks for a snapshot when it has not heard of a step for too long.
+            self.metrics.gaps.inc();
+            tracing::debug!(switch = self.config.name, %owner, "an event did not reach the call's owner: {refusal}");
+        }
+    }
+}
+
+impl SwitchFacts for (&AttachedSwitch, &Attachment) {
+    fn has_channel(&self, uuid: &str) -> bool {
+        self.0.table().get(uuid).is_some()
+    }
+
+    fn is_parked(&self, uuid: &str) -> bool {
+        self.0.table().get(uuid).is_some_and(|channel| channel.info.parked)
+    }
+
+    fn has_application(&self, name: &str) -> bool {
+        self.1.has_application(name)
+    }
+}
+
+/// What a request to a node was answered, as what came of it.
+pub(crate) fn accepted(response: Response) -> Result<Response, Refusal> {
+    match response {
+        Response::Refused(refusal) => Err(refusal),
+        response => Ok(response),
+    }
+}

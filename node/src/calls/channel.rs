@@ -1,0 +1,180 @@
+//! One channel of an attached switch.
+
+use std::borrow::Cow;
+
+use fipple_protocol::NodeId;
+use fipple_protocol::esl::{Event, names};
+use fipple_protocol::peer::ChannelInfo;
+use serde_json::{Map, Value};
+
+use crate::limits::CHANNEL_TEXT_MAX_BYTES;
+
+/// The variable that makes a call fipple's, which the dialplan sets to 0 before it parks the call; from then on
+/// the epoch of its control.
+pub(crate) const EPOCH_VARIABLE: &str = "fipple_epoch";
+/// The variable that names the node that owns the call.
+pub(crate) const OWNER_VARIABLE: &str = "fipple_owner";
+/// The variable that says how many steps of the flow are done.
+pub(crate) const DONE_VARIABLE: &str = "fipple_done";
+/// The variable that names the call's flow.
+pub(crate) const FLOW_VARIABLE: &str = "fipple_flow";
+
+/// The header that says when a channel was created, in microseconds since 1970.
+pub(crate) const CREATED_TIME: &str = "Caller-Channel-Created-Time";
+
+/// What describes a channel: an event, or a `uuid_dump`.
+pub(crate) trait ChannelData {
+    /// A header's value.
+    fn header(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// A variable's value.
+    fn variable(&self, name: &str) -> Option<Cow<'_, str>>;
+
+    /// A header's value as a number.
+    fn number(&self, name: &str) -> Option<u64> {
+        self.header(name)?.parse().ok()
+    }
+}
+
+impl ChannelData for Event<'_> {
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.get(name).map(|value| value.text())
+    }
+
+    fn variable(&self, name: &str) -> Option<Cow<'_, str>> {
+        Event::variable(*self, name).map(|value| value.text())
+    }
+}
+
+/// A `uuid_dump <uuid> json`.
+pub(crate) struct ChannelDump(Map<String, Value>);
+
+impl ChannelDump {
+    /// Reads what the switch answered; none if it is no dump.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().map(Self)
+    }
+}
+
+impl ChannelData for ChannelDump {
+    fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.0.get(name)?.as_str().map(Cow::Borrowed)
+    }
+
+    fn variable(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.0.get(&format!("{}{name}", names::VARIABLE_PREFIX))?.as_str().map(Cow::Borrowed)
+    }
+}
+
+/// A channel, as the attached node knows it.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    /// What others are told; the owner stands in the claim.
+    pub(crate) info: ChannelInfo,
+    /// Fipple's control of the call, where the channel is the A leg of a call that it controls.
+    pub(crate) claim: Option<Claim>,
+    /// When the switch last said something about the channel, in microseconds since 1970 by its clock.
+    pub(crate) heard_at_us: u64,
+    /// Which execution `info.application` is.
+    pub(crate) application_uuid: Option<String>,
+    /// The channel has ended, and its owner has been told.
+    pub(crate) hung_up: bool,
+}
+
+/// Fipple's control of one call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// The owner that the switch names.
+    pub(crate) owner: Option<NodeId>,
+    /// The node that accepted the call from this attachment, and when it was started.
+    pub(crate) accepted: Option<(NodeId, u64)>,
+    /// An appointment is on its way.
+    pub(crate) appointing: bool,
+    /// The step that the switch has taken and not ended.
+    pub(crate) running: Option<u32>,
+    /// A command is sending the call elsewhere.
+    pub(crate) by_hand: bool,
+}
+
+impl Channel {
+    /// A channel that was not known before.
+    pub(crate) fn new(switch: &str, uuid: &str, data: &impl ChannelData) -> Self {
+        let text = |name| data.header(name).map(bounded).unwrap_or_default();
+        let microseconds = |name| data.number(name).filter(|us| *us > 0);
+        let info = ChannelInfo {
+            uuid: uuid.to_owned(),
+            switch: switch.to_owned(),
+            call: call_of(uuid, data),
+            direction: text(names::CALL_DIRECTION),
+            state: text(names::CHANNEL_CALL_STATE).to_ascii_lowercase(),
+            caller_id_name: text(names::CALLER_CALLER_ID_NAME),
+            caller_id_number: text(names::CALLER_CALLER_ID_NUMBER),
+            destination_number: text(names::CALLER_DESTINATION_NUMBER),
+            created_at_ms: microseconds(CREATED_TIME).unwrap_or_default() / 1000,
+            answered_at_ms: microseconds("Caller-Channel-Answered-Time").map(|us| us / 1000),
+            ..ChannelInfo::default()
+        };
+        let heard_at_us = data.number(names::EVENT_DATE_TIMESTAMP).unwrap_or_default();
+        Self { info, claim: None, heard_at_us, application_uuid: None, hung_up: false }
+    }
+
+    /// A channel as `uuid_dump` shows it.
+    pub(crate) fn from_dump(switch: &str, uuid: &str, dump: &ChannelDump) -> Self {
+        let mut channel = Self::new(switch, uuid, dump);
+        let application = dump.variable("current_application").map(bounded);
+        channel.info.parked = application.as_deref() == Some("park");
+        channel.info.application = application;
+        // Only a leg that is bridged names the other one here for longer than it rings.
+        if dump.number("Caller-Channel-Bridged-Time").is_some_and(|us| us > 0) {
+            channel.info.bridged_to = dump.variable("signal_bond").map(bounded);
+        }
+        channel
+    }
+
+    /// Reads whether fipple controls the call, from variables that stand in the data.
+    pub(crate) fn read_claim(&mut self, data: &impl ChannelData) {
+        let Some(epoch) = data.variable(EPOCH_VARIABLE).and_then(|epoch| epoch.parse().ok()) else { return };
+        let owner = data.variable(OWNER_VARIABLE).and_then(|owner| owner.parse().ok());
+        if owner.is_none() && !self.info.parked {
+            return;
+        }
+        self.info.epoch = epoch;
+        self.info.done = data.variable(DONE_VARIABLE).and_then(|done| done.parse().ok()).unwrap_or_default();
+        self.info.flow = data.variable(FLOW_VARIABLE).filter(|flow| !flow.is_empty()).map(bounded);
+        self.claim = Some(Claim { owner, ..Claim::default() });
+    }
+
+    /// Takes over what every event of a channel says.
+    pub(crate) fn hear(&mut self, event: &Event<'_>) {
+        if let Some(at_us) = event.get(names::EVENT_DATE_TIMESTAMP).and_then(|value| value.parse()) {
+            self.heard_at_us = self.heard_at_us.max(at_us);
+        }
+        if let Some(state) = event.get(names::CHANNEL_CALL_STATE)
+            && !state.raw().eq_ignore_ascii_case(self.info.state.as_bytes())
+        {
+            self.info.state = bounded(state.text()).to_ascii_lowercase();
+        }
+        if let Some(call) = event.get(names::CHANNEL_CALL_UUID)
+            && !call.raw().is_empty()
+            && !call.is(&self.info.call)
+        {
+            self.info.call = bounded(call.text());
+        }
+    }
+}
+
+/// The A leg of the call that a channel belongs to. A B leg bears the uuid of the channel that dialled it.
+fn call_of(uuid: &str, data: &impl ChannelData) -> String {
+    match data.header(names::CHANNEL_CALL_UUID) {
+        Some(call) if !call.is_empty() => bounded(call),
+        _ => uuid.to_owned(),
+    }
+}
+
+/// A text cut to what is kept of one header.
+pub(crate) fn bounded(text: Cow<'_, str>) -> String {
+    let mut end = text.len().min(CHANNEL_TEXT_MAX_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

@@ -1,0 +1,183 @@
+//! What other nodes ask of this one.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fipple_protocol::NodeId;
+use fipple_protocol::call::{CallInput, Flow};
+use fipple_protocol::peer::{CallEvent, CallSnapshot, ChannelCommand, Refusal, Request, Response};
+
+use super::attached::AttachedSwitch;
+use super::channel::FLOW_VARIABLE;
+use super::{Calls, Running};
+use crate::cluster::Handler;
+use crate::limits::{COMMAND_HOP_MS, LIST_PAGE_CHANNELS};
+use crate::switch::commands::takes_call_by_hand;
+use crate::switch::identifiers::random_uuid;
+
+#[async_trait]
+impl Handler for Calls {
+    async fn request(&self, from: NodeId, request: Request) -> Response {
+        match self.answer(from, request).await {
+            Ok(response) => response,
+            Err(refusal) => Response::Refused(refusal),
+        }
+    }
+
+    fn event(&self, _from: NodeId, event: CallEvent) {
+        if let Ok(running) = self.running() {
+            running.owned.event(&event);
+        }
+    }
+}
+
+impl Calls {
+    async fn answer(&self, from: NodeId, request: Request) -> Result<Response, Refusal> {
+        let running = self.running()?;
+        match request {
+            Request::CommandCall { call, channel, command, id } => {
+                running.command_call(&call, channel, command, id).await
+            }
+            Request::CommandChannel { switch, channel, command, id } => {
+                let switch = running.switch(&switch)?;
+                command_channel(switch, from, &channel, &command, id).await.map(Response::Text)
+            }
+            Request::RunStep { switch, call, epoch, step, application, argument } => {
+                let switch = running.switch(&switch)?;
+                let step = Step { call: &call, epoch, step, application: &application, argument: &argument };
+                run_step(switch, from, step).await.map(|()| Response::Done)
+            }
+            Request::SwitchApi { switch, command } => {
+                let attachment = running.switch(&switch)?.attachment()?;
+                attachment.api(&command).await.map(Response::Text)
+            }
+            Request::Originate { switch, originate } => {
+                let attachment = running.switch(&switch)?.attachment()?;
+                let uuid = random_uuid(&self.inner.host)?;
+                attachment.originate(&uuid, &originate).await.map(Response::Text)
+            }
+            Request::FindChannel { channel } => Ok(Response::Channel(running.find_here(&channel).await)),
+            Request::ListChannels { after, limit } => Ok(running.page(&after, limit)),
+            Request::Appoint { snapshot } => {
+                running.owned.appoint(from, &snapshot)?;
+                Ok(Response::Done)
+            }
+            Request::Snapshot { switch, call } => {
+                snapshot(running.switch(&switch)?, &call).await.map(Response::Snapshot)
+            }
+        }
+    }
+}
+
+impl Running {
+    /// As the call's owner: passes a command on to the attached node.
+    async fn command_call(
+        &self,
+        call: &str,
+        channel: String,
+        command: ChannelCommand,
+        id: u64,
+    ) -> Result<Response, Refusal> {
+        let (switch, appointed_by) = self.owned.way_to(call).ok_or(Refusal::NotOwner { owner: None })?;
+        let attached = self.attached_node(&self.peers.members().borrow(), &switch).unwrap_or(appointed_by);
+        let by_hand = takes_call_by_hand(&command) && channel == call;
+        let request = Request::CommandChannel { switch, channel, command, id };
+        let response = self.request(attached, request, Duration::from_millis(COMMAND_HOP_MS)).await;
+        if by_hand && !matches!(response, Response::Refused(_)) {
+            self.owned.input(call, CallInput::TakenByHand);
+        }
+        Ok(response)
+    }
+
+    fn page(&self, after: &str, limit: u32) -> Response {
+        let limit = limit.min(LIST_PAGE_CHANNELS) as usize;
+        let mut channels = Vec::new();
+        for switch in self.attached() {
+            channels.extend(switch.table().page(after).take(limit));
+        }
+        channels.sort_unstable_by(|a, b| a.uuid.cmp(&b.uuid));
+        channels.truncate(limit);
+        Response::Channels(channels)
+    }
+}
+
+/// As the attached node: how a call stands, with what the channel itself has noted.
+async fn snapshot(switch: &AttachedSwitch, call: &str) -> Result<Option<CallSnapshot>, Refusal> {
+    match switch.attachment()?.done(call).await? {
+        None => switch.vanished(call),
+        Some(_) if switch.table().get(call).is_none() => switch.learn(call).await,
+        Some(done) => switch.table().note_done(call, done),
+    }
+    Ok(switch.table().snapshot(call))
+}
+
+/// A step as its owner asks for it.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    call: &'a str,
+    epoch: u64,
+    step: u32,
+    application: &'a str,
+    argument: &'a str,
+}
+
+/// As the attached node: carries a command to a channel, for the owner of its call only.
+async fn command_channel(
+    switch: &AttachedSwitch,
+    from: NodeId,
+    channel: &str,
+    command: &ChannelCommand,
+    id: u64,
+) -> Result<String, Refusal> {
+    let attachment = switch.attachment()?;
+    {
+        let table = switch.table();
+        let known =
+            table.get(channel).ok_or_else(|| Refusal::UnknownChannel { channel: channel.to_owned() })?;
+        let owner = table.owner(known);
+        if owner.is_some_and(|owner| owner != from) {
+            return Err(Refusal::NotOwner { owner });
+        }
+    }
+    let facts = (switch, attachment.as_ref());
+    if !takes_call_by_hand(command) || !switch.table().begin_by_hand(channel) {
+        return attachment.command(id, channel, command, &facts).await;
+    }
+    let mut by_hand = ByHand { switch, channel, done: false };
+    let text = attachment.command(id, channel, command, &facts).await?;
+    by_hand.done = true;
+    // A call that is gone already needs no flow.
+    let _ = attachment.set_variables(channel, &format!("{FLOW_VARIABLE}={}", Flow::PARK)).await;
+    Ok(text)
+}
+
+/// A command that is sending a call elsewhere, even where nobody waits for it any more.
+struct ByHand<'a> {
+    switch: &'a AttachedSwitch,
+    channel: &'a str,
+    done: bool,
+}
+
+impl Drop for ByHand<'_> {
+    fn drop(&mut self) {
+        self.switch.table().end_by_hand(self.channel, self.done);
+    }
+}
+
+/// As the attached node: gives a step to the switch, if who asks owns the call and the step is the next one.
+async fn run_step(switch: &AttachedSwitch, from: NodeId, step: Step<'_>) -> Result<(), Refusal> {
+    let attachment = switch.attachment()?;
+    if !attachment.look_up_application(step.application).await? {
+        let detail =
+            format!("the switch knows no application {:?} and would hang up the call", step.application);
+        return Err(Refusal::InvalidArgument { detail });
+    }
+    if !switch.table().begin_step(step.call, from, step.epoch, step.step)? {
+        return Ok(());
+    }
+    let result = attachment.run_step(step.call, step.epoch, step.step, step.application, step.argument).await;
+    if !matches!(result, Ok(()) | Err(Refusal::TimedOut { .. })) {
+        switch.table().step_not_sent(step.call, step.step);
+    }
+    result
+}

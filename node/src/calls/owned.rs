@@ -1,0 +1,255 @@
+//! The calls that this node owns, and their flows.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fipple_protocol::NodeId;
+use fipple_protocol::call::{CallEffect, CallInput, CallMachine, Flow, StepOutcome};
+use fipple_protocol::peer::{CallEvent, CallSnapshot, Refusal, Request, Response};
+use tokio::time::{Instant, interval};
+
+use super::attached::accepted;
+use super::peers::Peers;
+use super::route::attached_node;
+use crate::limits::{FLOW_TIMER_MS, OWNED_MAX_CALLS, OWNED_QUIET_MS, STEP_REQUEST_TIMEOUT_MS};
+use crate::metrics::Gauge;
+
+/// Every call that this node owns.
+pub(crate) struct OwnedCalls {
+    calls: Mutex<BTreeMap<String, OwnedCall>>,
+    flows: BTreeMap<String, Arc<Flow>>,
+    peers: Arc<dyn Peers>,
+    /// The beginning of the machines' time.
+    started: Instant,
+    count: Gauge,
+}
+
+struct OwnedCall {
+    switch: String,
+    /// The node that appointed this one.
+    attached: NodeId,
+    machine: CallMachine,
+    heard_at_ms: u64,
+}
+
+impl OwnedCalls {
+    pub(crate) fn new(
+        flows: BTreeMap<String, Arc<Flow>>,
+        peers: Arc<dyn Peers>,
+        started: Instant,
+        count: Gauge,
+    ) -> Self {
+        Self { calls: Mutex::default(), flows, peers, started, count }
+    }
+
+    /// Where commands for a call go that this node owns: its switch, and the node attached to it.
+    pub(crate) fn way_to(&self, call: &str) -> Option<(String, NodeId)> {
+        self.calls().get(call).map(|owned| (owned.switch.clone(), owned.attached))
+    }
+
+    /// How many calls there are.
+    pub(crate) fn len(&self) -> usize {
+        self.calls().len()
+    }
+
+    /// Takes a call over, or goes on with one that this node owns already.
+    ///
+    /// # Errors
+    /// If this node has too many calls, or has been appointed for this one under a higher epoch.
+    pub(crate) fn appoint(self: &Arc<Self>, from: NodeId, snapshot: &CallSnapshot) -> Result<(), Refusal> {
+        let call = &snapshot.channel.uuid;
+        let now_ms = self.now_ms();
+        let effect = {
+            let mut calls = self.calls();
+            let room = calls.len() < OWNED_MAX_CALLS;
+            match calls.get_mut(call) {
+                Some(owned) if owned.machine.epoch() > snapshot.channel.epoch => {
+                    return Err(Refusal::NotOwner { owner: Some(self.peers.local()) });
+                }
+                Some(owned) => {
+                    owned.attached = from;
+                    if snapshot.channel.flow.as_deref() == Some(Flow::PARK) {
+                        owned.handle(call, now_ms, CallInput::TakenByHand);
+                    }
+                    owned.handle(call, now_ms, CallInput::Appointed(snapshot))
+                }
+                None if room => {
+                    let (machine, effect) = CallMachine::new(now_ms, snapshot, self.flow(snapshot));
+                    let switch = snapshot.channel.switch.clone();
+                    calls.insert(
+                        call.clone(),
+                        OwnedCall { switch, attached: from, machine, heard_at_ms: now_ms },
+                    );
+                    effect
+                }
+                None => {
+                    return Err(Refusal::Overloaded {
+                        detail: format!("this node owns {OWNED_MAX_CALLS} calls"),
+                    });
+                }
+            }
+        };
+        self.count.set(self.len() as u64);
+        self.follow(call, effect);
+        Ok(())
+    }
+
+    /// Takes something that happened to a call; nothing if the call is not this node's.
+    pub(crate) fn input(self: &Arc<Self>, call: &str, input: CallInput<'_>) {
+        let effect = match self.calls().get_mut(call) {
+            Some(owned) => owned.handle(call, self.now_ms(), input),
+            None => return,
+        };
+        self.follow(call, effect);
+    }
+
+    /// Takes an event.
+    pub(crate) fn event(self: &Arc<Self>, event: &CallEvent) {
+        self.input(&event.call, CallInput::Event(event));
+    }
+
+    /// Wakes the calls whose time has come, and asks after those that have been quiet for long. Never ends.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        let mut tick = interval(Duration::from_millis(FLOW_TIMER_MS));
+        loop {
+            tick.tick().await;
+            let now_ms = self.now_ms();
+            let mut effects = Vec::new();
+            for (call, owned) in self.calls().iter_mut() {
+                if owned.machine.timer_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+                    effects.push((call.clone(), owned.handle(call, now_ms, CallInput::Timer)));
+                } else if owned.heard_at_ms + OWNED_QUIET_MS <= now_ms {
+                    owned.heard_at_ms = now_ms;
+                    effects.push((call.clone(), Some(CallEffect::AskSnapshot)));
+                }
+            }
+            for (call, effect) in effects {
+                self.follow(&call, effect);
+            }
+        }
+    }
+
+    /// Asks after all calls: those that others own by now are forgotten.
+    pub(crate) fn ask_after_all(self: &Arc<Self>) {
+        let calls: Vec<_> = self.calls().keys().cloned().collect();
+        for call in calls {
+            self.follow(&call, Some(CallEffect::AskSnapshot));
+        }
+    }
+
+    fn follow(self: &Arc<Self>, call: &str, effect: Option<CallEffect>) {
+        match effect {
+            None => {}
+            Some(CallEffect::Forget) => {
+                self.calls().remove(call);
+                self.count.set(self.len() as u64);
+            }
+            Some(effect) => {
+                tokio::spawn(self.clone().carry_out(call.to_owned(), effect));
+            }
+        }
+    }
+
+    /// Carries a request to the attached node and its answer back to the machine.
+    async fn carry_out(self: Arc<Self>, call: String, effect: CallEffect) {
+        let Some((switch, appointed_by)) = self.way_to(&call) else { return };
+        let attached = attached_node(&self.peers.members().borrow(), &switch).unwrap_or(appointed_by);
+        let deadline = Duration::from_millis(STEP_REQUEST_TIMEOUT_MS);
+        match effect {
+            CallEffect::RunStep { epoch, step, application, argument } => {
+                let request =
+                    Request::RunStep { switch, call: call.clone(), epoch, step, application, argument };
+                let answer = accepted(self.peers.request(attached, request, deadline).await);
+                let outcome = outcome_of(&call, step, answer);
+                self.input(&call, CallInput::Step { step, outcome });
+            }
+            CallEffect::AskSnapshot => {
+                let request = Request::Snapshot { switch, call: call.clone() };
+                match self.peers.request(attached, request, deadline).await {
+                    Response::Snapshot(Some(snapshot))
+                        if snapshot.channel.owner != Some(self.peers.local()) =>
+                    {
+                        self.follow(&call, Some(CallEffect::Forget));
+                    }
+                    Response::Snapshot(snapshot) => self.input(&call, CallInput::Snapshot(snapshot.as_ref())),
+                    response => tracing::debug!(call, "no snapshot: {response:?}"),
+                }
+            }
+            CallEffect::Forget => {}
+        }
+    }
+
+    /// The flow that a call asks for. A call with a flow that this node does not know waits for commands: nobody
+    /// knows what it expects, and commands can still save it.
+    fn flow(&self, snapshot: &CallSnapshot) -> Arc<Flow> {
+        let name = snapshot.channel.flow.as_deref().unwrap_or(Flow::WELCOME);
+        let known = self.flows.get(name).or_else(|| {
+            tracing::error!(
+                call = snapshot.channel.uuid,
+                flow = name,
+                "the flow is not configured here; the call waits"
+            );
+            self.flows.get(Flow::PARK)
+        });
+        known.cloned().unwrap_or_else(|| Arc::new(Flow { name: name.to_owned(), steps: Vec::new() }))
+    }
+
+    fn calls(&self) -> MutexGuard<'_, BTreeMap<String, OwnedCall>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl OwnedCall {
+    fn handle(&mut self, call: &str, now_ms: u64, input: CallInput<'_>) -> Option<CallEffect> {
+        self.heard_at_ms = now_ms;
+        let machine = &mut self.machine;
+        match isolate(call, || machine.handle(now_ms, input)) {
+            Some(effect) => effect,
+            // Without its flow the call can still be commanded.
+            None => machine.handle(now_ms, CallInput::TakenByHand),
+        }
+    }
+}
+
+/// A panic ends the flow of one call, never the node.
+fn isolate<T>(call: &str, work: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    if result.is_err() {
+        tracing::error!(call, "the flow of the call panicked and is given up");
+    }
+    result.ok()
+}
+
+fn outcome_of(call: &str, step: u32, answer: Result<Response, Refusal>) -> StepOutcome {
+    let Err(refusal) = answer else { return StepOutcome::Accepted };
+    tracing::debug!(call, step, "the step was not accepted: {refusal}");
+    match refusal {
+        Refusal::NotOwner { .. } | Refusal::UnknownChannel { .. } => StepOutcome::Lost,
+        Refusal::TimedOut { .. } => StepOutcome::Unknown,
+        Refusal::InvalidArgument { .. } | Refusal::SwitchRefused { .. } => {
+            tracing::error!(call, step, "the flow of the call ends, and the call waits: {refusal}");
+            StepOutcome::Refused
+        }
+        Refusal::UnknownSwitch { .. }
+        | Refusal::SwitchUnavailable { .. }
+        | Refusal::Overloaded { .. }
+        | Refusal::Unreachable { .. } => StepOutcome::NotSent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_one_flow_only() {
+        assert_eq!(isolate("a", || 1), Some(1));
+        assert_eq!(isolate::<u32>("a", || panic!("a flow went wrong")), None);
+    }
+}

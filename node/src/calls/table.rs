@@ -1,0 +1,313 @@
+//! The channels of one attached switch, as its events tell them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use fipple_protocol::NodeId;
+use fipple_protocol::call::parse_step_uuid;
+use fipple_protocol::esl::{Event, Value, names};
+use fipple_protocol::peer::{CallEvent, CallEventKind, CallSnapshot, ChannelInfo};
+
+use super::channel::{CREATED_TIME, Channel, ChannelData, ChannelDump, bounded};
+use crate::limits::{TABLE_ENDED_CHANNELS, TABLE_MAX_CHANNELS};
+
+/// Every channel of one switch.
+#[derive(Debug)]
+pub(crate) struct Table {
+    switch: String,
+    pub(super) channels: BTreeMap<String, Channel>,
+    /// Calls that need an owner.
+    pub(super) unowned: BTreeSet<String>,
+    /// Channels that have ended lately, the oldest first.
+    ended: VecDeque<String>,
+}
+
+/// What follows from an event.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// What the call's owner has to hear.
+    pub(crate) tell: Option<(NodeId, CallEvent)>,
+    /// A call waits for an owner.
+    pub(crate) unowned: bool,
+    /// The table is full: the channel is not in it.
+    pub(crate) lost: bool,
+}
+
+impl Table {
+    /// An empty table.
+    pub(crate) fn new(switch: &str) -> Self {
+        Self {
+            switch: switch.to_owned(),
+            channels: BTreeMap::new(),
+            unowned: BTreeSet::new(),
+            ended: VecDeque::new(),
+        }
+    }
+
+    /// Forgets everything: events may have been missed.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(&self.switch);
+    }
+
+    /// How many channels there are.
+    pub(crate) fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Every channel.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Channel> {
+        self.channels.values()
+    }
+
+    /// A channel.
+    pub(crate) fn get(&self, uuid: &str) -> Option<&Channel> {
+        self.channels.get(uuid)
+    }
+
+    /// A channel as others are told of it.
+    pub(crate) fn info(&self, uuid: &str) -> Option<ChannelInfo> {
+        let channel = self.channels.get(uuid)?;
+        Some(ChannelInfo { owner: self.owner(channel), ..channel.info.clone() })
+    }
+
+    /// Channels in the order of their uuids.
+    pub(crate) fn page<'a>(&'a self, after: &'a str) -> impl Iterator<Item = ChannelInfo> + 'a {
+        let rest = (std::ops::Bound::Excluded(after.to_owned()), std::ops::Bound::Unbounded);
+        self.channels
+            .range::<String, _>(rest)
+            .map(|(_, channel)| ChannelInfo { owner: self.owner(channel), ..channel.info.clone() })
+    }
+
+    /// What a new owner of the call needs.
+    pub(crate) fn snapshot(&self, call: &str) -> Option<CallSnapshot> {
+        let running = self.channels.get(call)?.claim.as_ref()?.running;
+        Some(CallSnapshot { channel: self.info(call)?, running })
+    }
+
+    /// Who controls the call that a channel belongs to.
+    pub(crate) fn owner(&self, channel: &Channel) -> Option<NodeId> {
+        let claimed = channel.claim.as_ref();
+        claimed.or_else(|| self.channels.get(&channel.info.call)?.claim.as_ref())?.owner
+    }
+
+    /// Takes an event. One that changes nothing costs no memory.
+    pub(crate) fn apply(&mut self, event: Event<'_>) -> Change {
+        // A client's event can bear any name and any channel.
+        let (Some(name), Some(uuid)) = (event.name(), event.get(names::UNIQUE_ID)) else {
+            return Change::default();
+        };
+        if event.is_sent_by_client() {
+            return Change::default();
+        }
+        let uuid = uuid.text();
+        match name.raw() {
+            b"CHANNEL_HANGUP" | b"CHANNEL_HANGUP_COMPLETE" => self.hung_up(&uuid, event),
+            b"CHANNEL_DESTROY" => {
+                let change = self.hung_up(&uuid, event);
+                self.remove(&uuid);
+                change
+            }
+            b"CHANNEL_UUID" => {
+                self.renamed(&uuid, event);
+                Change::default()
+            }
+            name => self.happened(name, &uuid, event),
+        }
+    }
+
+    /// Everything but an end.
+    fn happened(&mut self, name: &[u8], uuid: &str, event: Event<'_>) -> Change {
+        if !self.channels.contains_key(uuid) {
+            // The first events of a channel's life do not describe it yet.
+            if event.get(CREATED_TIME).is_none() {
+                return Change::default();
+            }
+            if !self.insert(uuid, Channel::new(&self.switch, uuid, &event)) {
+                return Change { lost: !self.has_ended(uuid), ..Change::default() };
+            }
+        }
+        let Some(channel) = self.channels.get_mut(uuid) else { return Change::default() };
+        channel.hear(&event);
+        let kind = match name {
+            b"CHANNEL_ANSWER" => {
+                let at_us = event.number("Caller-Channel-Answered-Time").filter(|us| *us > 0);
+                channel.info.answered_at_ms = Some(at_us.unwrap_or(channel.heard_at_us) / 1000);
+                CallEventKind::Answered
+            }
+            b"CHANNEL_PARK" => {
+                channel.info.parked = true;
+                if channel.claim.is_none() {
+                    channel.read_claim(&event);
+                    let unowned = channel.claim.is_some() && self.unowned.insert(uuid.to_owned());
+                    return Change { unowned, ..Change::default() };
+                }
+                CallEventKind::Parked
+            }
+            b"CHANNEL_UNPARK" => {
+                channel.info.parked = false;
+                return Change::default();
+            }
+            // A variable that is set is no work that somebody waits for.
+            b"CHANNEL_EXECUTE" | b"CHANNEL_EXECUTE_COMPLETE"
+                if event.get(names::APPLICATION).is_some_and(|application| application.is("set")) =>
+            {
+                return Change::default();
+            }
+            b"CHANNEL_EXECUTE" => begin_application(channel, event),
+            b"CHANNEL_EXECUTE_COMPLETE" => end_application(channel, event),
+            b"CHANNEL_BRIDGE" => return self.bridged(uuid, event),
+            b"CHANNEL_UNBRIDGE" => return self.unbridged(uuid, event),
+            b"DTMF" => CallEventKind::Dtmf { digit: text(event.get(names::DTMF_DIGIT)) },
+            _ => return Change::default(),
+        };
+        self.tell(uuid, kind)
+    }
+
+    fn hung_up(&mut self, uuid: &str, event: Event<'_>) -> Change {
+        let Some(channel) = self.channels.get_mut(uuid) else { return Change::default() };
+        if std::mem::replace(&mut channel.hung_up, true) {
+            return Change::default();
+        }
+        "hangup".clone_into(&mut channel.info.state);
+        channel.info.parked = false;
+        self.tell(uuid, CallEventKind::HungUp { cause: text(event.get(names::HANGUP_CAUSE)) })
+    }
+
+    /// `origination_uuid` and `uuid_setvar ... uuid` give a channel another name while it lives.
+    fn renamed(&mut self, uuid: &str, event: Event<'_>) {
+        let Some(old) = event.get(names::OLD_UNIQUE_ID) else { return };
+        let Some(mut channel) = self.channels.remove(&*old.text()) else { return };
+        if channel.info.call == channel.info.uuid {
+            uuid.clone_into(&mut channel.info.call);
+        }
+        uuid.clone_into(&mut channel.info.uuid);
+        self.channels.insert(uuid.to_owned(), channel);
+    }
+
+    /// The event comes once for both legs, on the A leg.
+    fn bridged(&mut self, uuid: &str, event: Event<'_>) -> Change {
+        let other = text(event.get("Bridge-B-Unique-ID").or(event.get(names::OTHER_LEG_UNIQUE_ID)));
+        for (one, another) in [(uuid, other.as_str()), (other.as_str(), uuid)] {
+            if let Some(channel) = self.channels.get_mut(one) {
+                channel.info.bridged_to = Some(another.to_owned());
+                channel.info.parked = false;
+            }
+        }
+        self.tell(uuid, CallEventKind::Bridged { other })
+    }
+
+    fn unbridged(&mut self, uuid: &str, event: Event<'_>) -> Change {
+        let other = text(event.get("Bridge-B-Unique-ID").or(event.get(names::OTHER_LEG_UNIQUE_ID)));
+        for (one, another) in [(uuid, other.as_str()), (other.as_str(), uuid)] {
+            // A leg that is bridged anew hears the end of its old bridge afterwards.
+            if let Some(channel) = self.channels.get_mut(one)
+                && channel.info.bridged_to.as_deref() == Some(another)
+            {
+                channel.info.bridged_to = None;
+            }
+        }
+        self.tell(uuid, CallEventKind::Unbridged)
+    }
+
+    fn tell(&self, uuid: &str, kind: CallEventKind) -> Change {
+        let tell = self.channels.get(uuid).and_then(|channel| {
+            let call = if channel.claim.is_some() { uuid } else { &channel.info.call };
+            let event = CallEvent {
+                switch: self.switch.clone(),
+                call: call.to_owned(),
+                channel: uuid.to_owned(),
+                kind,
+            };
+            Some((self.owner(channel)?, event))
+        });
+        Change { tell, ..Change::default() }
+    }
+
+    /// Takes what `uuid_dump` says of a channel, unless an event has said something later.
+    pub(crate) fn refresh(&mut self, uuid: &str, dump: &ChannelDump) -> Change {
+        let mut fresh = Channel::from_dump(&self.switch, uuid, dump);
+        fresh.read_claim(dump);
+        if let Some(known) = self.channels.get_mut(uuid) {
+            // What the channel wrote itself is right whenever it was read: it only rises.
+            known.info.done = known.info.done.max(fresh.info.done);
+            if known.heard_at_us > fresh.heard_at_us || known.claim.is_some() || known.hung_up {
+                return Change::default();
+            }
+        } else if self.has_ended(uuid) {
+            return Change::default();
+        }
+        let unowned = fresh.claim.is_some();
+        let lost = !self.insert(uuid, fresh);
+        if unowned && !lost {
+            self.unowned.insert(uuid.to_owned());
+        }
+        Change { unowned, lost, tell: None }
+    }
+
+    /// Ends a channel of which the switch knows nothing any more.
+    pub(crate) fn vanished(&mut self, uuid: &str) -> Change {
+        let already_told = self.channels.get(uuid).is_none_or(|channel| channel.hung_up);
+        let change = if already_told {
+            Change::default()
+        } else {
+            self.tell(uuid, CallEventKind::HungUp { cause: "unknown".to_owned() })
+        };
+        self.remove(uuid);
+        change
+    }
+
+    fn insert(&mut self, uuid: &str, channel: Channel) -> bool {
+        let room = self.channels.len() < TABLE_MAX_CHANNELS || self.channels.contains_key(uuid);
+        if room && !self.has_ended(uuid) {
+            self.channels.insert(uuid.to_owned(), channel);
+            return true;
+        }
+        false
+    }
+
+    fn remove(&mut self, uuid: &str) {
+        if self.channels.remove(uuid).is_some() {
+            if self.ended.len() == TABLE_ENDED_CHANNELS {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(uuid.to_owned());
+        }
+    }
+
+    fn has_ended(&self, uuid: &str) -> bool {
+        self.ended.iter().any(|ended| ended == uuid)
+    }
+}
+
+fn begin_application(channel: &mut Channel, event: Event<'_>) -> CallEventKind {
+    let application = text(event.get(names::APPLICATION));
+    let application_uuid = event.get(names::APPLICATION_UUID).map(|uuid| bounded(uuid.text()));
+    channel.info.application = Some(application.clone());
+    channel.application_uuid.clone_from(&application_uuid);
+    CallEventKind::Executing { application, application_uuid }
+}
+
+fn end_application(channel: &mut Channel, event: Event<'_>) -> CallEventKind {
+    let application = text(event.get(names::APPLICATION));
+    let application_uuid = event.get(names::APPLICATION_UUID).map(|uuid| bounded(uuid.text()));
+    if channel.application_uuid == application_uuid {
+        channel.info.application = channel.info.parked.then(|| "park".to_owned());
+        channel.application_uuid = None;
+    }
+    if let Some(uuid) = &application_uuid
+        && let Some((step, _)) = parse_step_uuid(&channel.info.uuid, uuid)
+        && let Some(claim) = &mut channel.claim
+    {
+        channel.info.done = channel.info.done.max(step);
+        claim.running = claim.running.filter(|running| *running > step);
+    }
+    let response = text(event.get(names::APPLICATION_RESPONSE));
+    CallEventKind::Executed { application, application_uuid, response }
+}
+
+fn text(value: Option<Value<'_>>) -> String {
+    value.map(|value| bounded(value.text())).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

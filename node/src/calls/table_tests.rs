@@ -1,0 +1,178 @@
+use fipple_protocol::call::step_uuid;
+use fipple_protocol::esl::Decoder;
+
+use super::*;
+use crate::calls::channel::Claim;
+
+/// A call with a bridge, recorded from a FreeSWITCH.
+const SIP_CALLS: &[u8] =
+    include_bytes!("../../../tests/fixtures/freeswitch/b_formats_call_life/sip_call_plain.s2c.bin");
+const SENT_EVENTS: &[u8] =
+    include_bytes!("../../../tests/fixtures/freeswitch/h_encoding_misc/sendevent_values_plain.s2c.bin");
+
+const OWNER: NodeId = NodeId::from_bytes([7; 16]);
+
+/// Feeds a recording, or events of our own, and shows the table after each event.
+fn feed(table: &mut Table, mut bytes: &[u8], mut seen: impl FnMut(&str, &mut Table, Change)) {
+    let mut decoder = Decoder::new();
+    while !bytes.is_empty() {
+        bytes = &bytes[decoder.feed(bytes)..];
+        while let Some(mut frame) = decoder.next_frame().unwrap() {
+            let Ok(event) = frame.event() else { continue };
+            let name = event.name().map(|name| name.text().into_owned()).unwrap_or_default();
+            let change = table.apply(event);
+            seen(&name, table, change);
+        }
+    }
+}
+
+fn event(name: &str, uuid: &str, headers: &str) -> Vec<u8> {
+    let body = format!(
+        "Event-Name: {name}\nUnique-ID: {uuid}\nEvent-Date-Timestamp: 1000\n{CREATED_TIME}: 1\n{headers}\n"
+    );
+    format!("Content-Length: {}\nContent-Type: text/event-plain\n\n{body}", body.len()).into_bytes()
+}
+
+fn apply(table: &mut Table, name: &str, uuid: &str, headers: &str) -> Change {
+    let mut last = Change::default();
+    feed(table, &event(name, uuid, headers), |_, _, change| last = change);
+    last
+}
+
+fn claimed(table: &mut Table, uuid: &str) {
+    let change = apply(table, "CHANNEL_PARK", uuid, "variable_fipple_epoch: 0\nvariable_fipple_done: 0\n");
+    assert!(change.unowned);
+    let claim = table.channels.get_mut(uuid).unwrap();
+    claim.claim = Some(Claim { owner: Some(OWNER), ..Claim::default() });
+}
+
+#[test]
+fn recorded_calls_come_and_go() {
+    let mut table = Table::new("pbx");
+    let (mut most, mut bridged) = (0, 0);
+    feed(&mut table, SIP_CALLS, |name, table, change| {
+        most = most.max(table.len());
+        assert_eq!(change, Change::default(), "nobody has asked fipple to control these calls");
+        if name == "CHANNEL_BRIDGE" {
+            let legs: Vec<_> = table.all().filter(|leg| leg.info.bridged_to.is_some()).collect();
+            assert_eq!(legs.len(), 2);
+            assert_eq!(legs[0].info.call, legs[1].info.call, "a B leg bears the A leg's uuid");
+            assert_eq!(legs[0].info.bridged_to.as_ref(), Some(&legs[1].info.uuid));
+            bridged += 1;
+        }
+        for channel in table.all() {
+            assert!(channel.info.created_at_ms > 1_795_000_000_000);
+            assert!(["inbound", "outbound"].contains(&channel.info.direction.as_str()));
+        }
+    });
+    assert_eq!((table.len(), bridged), (0, 1));
+    assert!(most >= 3, "the bridge goes through the switch itself: {most}");
+}
+
+#[test]
+fn what_a_client_sends_is_no_fact() {
+    let mut table = Table::new("pbx");
+    let mut events = 0;
+    feed(&mut table, SENT_EVENTS, |_, table, change| {
+        events += 1;
+        assert_eq!((table.len(), change), (0, Change::default()));
+    });
+    assert!(events > 0);
+    let spoof = "Command: sendevent CHANNEL_PARK\nvariable_fipple_epoch: 0\n";
+    assert_eq!(apply(&mut table, "CHANNEL_PARK", "a", spoof), Change::default());
+    assert_eq!(table.len(), 0);
+}
+
+#[test]
+fn a_call_is_claimed_when_it_parks_and_asks_for_it() {
+    let mut table = Table::new("pbx");
+    assert!(!apply(&mut table, "CHANNEL_PARK", "foreign", "").unowned);
+    assert!(!apply(&mut table, "CHANNEL_PARK", "wrong", "variable_fipple_epoch: x\n").unowned);
+    let headers = "variable_fipple_epoch: 0\nvariable_fipple_done: 2\nvariable_fipple_flow: night\n";
+    assert!(apply(&mut table, "CHANNEL_PARK", "a", headers).unowned);
+    let snapshot = table.snapshot("a").unwrap();
+    assert_eq!((snapshot.channel.done, snapshot.channel.flow.as_deref()), (2, Some("night")));
+    assert_eq!(table.take_unowned().as_deref(), Some("a"));
+    assert_eq!(table.take_unowned(), None);
+}
+
+#[test]
+fn the_owner_hears_of_its_steps_and_of_the_end_once() {
+    let mut table = Table::new("pbx");
+    claimed(&mut table, "a");
+    assert_eq!(table.begin_step("a", OWNER, 0, 1), Ok(true));
+    assert_eq!(table.begin_step("a", OWNER, 0, 1), Ok(false), "the switch has it already");
+    assert!(table.begin_step("a", OWNER, 0, 2).is_err(), "one step at a time");
+    assert_eq!(table.snapshot("a").unwrap().running, Some(1));
+    let headers = format!("Application: playback\nApplication-UUID: {}\n", step_uuid("a", 1, 0));
+    let begun = apply(&mut table, "CHANNEL_EXECUTE", "a", &headers).tell.unwrap();
+    assert!(matches!(begun.1.kind, CallEventKind::Executing { .. }));
+    assert_eq!(table.info("a").unwrap().application.as_deref(), Some("playback"));
+    let ended = apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", &headers).tell.unwrap();
+    assert_eq!(ended.0, OWNER);
+    let snapshot = table.snapshot("a").unwrap();
+    assert_eq!((snapshot.channel.done, snapshot.running), (1, None));
+    assert_eq!(table.begin_step("a", OWNER, 0, 1), Ok(false), "it is done");
+    assert!(table.begin_step("a", OWNER, 1, 2).is_err(), "another epoch");
+    assert!(table.begin_step("a", NodeId::from_bytes([8; 16]), 0, 2).is_err(), "another node");
+    // The order in which a switch may say it.
+    let cause = "Hangup-Cause: USER_BUSY\n";
+    let told = apply(&mut table, "CHANNEL_HANGUP_COMPLETE", "a", cause).tell.unwrap();
+    assert_eq!(told.1.kind, CallEventKind::HungUp { cause: "USER_BUSY".to_owned() });
+    assert_eq!(apply(&mut table, "CHANNEL_HANGUP", "a", cause), Change::default());
+    assert_eq!(apply(&mut table, "CHANNEL_DESTROY", "a", cause), Change::default());
+    assert_eq!(apply(&mut table, "CHANNEL_UNPARK", "a", ""), Change::default(), "late, and of the dead");
+    assert_eq!(table.len(), 0);
+}
+
+#[test]
+fn a_b_leg_is_its_a_legs_owners() {
+    let mut table = Table::new("pbx");
+    claimed(&mut table, "a");
+    apply(&mut table, "CHANNEL_CREATE", "b", "Channel-Call-UUID: a\n");
+    assert_eq!(table.info("b").unwrap().owner, Some(OWNER));
+    let (owner, event) = apply(&mut table, "CHANNEL_ANSWER", "b", "").tell.unwrap();
+    assert_eq!((owner, event.call.as_str(), event.channel.as_str()), (OWNER, "a", "b"));
+}
+
+#[test]
+fn a_dump_that_is_older_than_an_event_changes_nothing() {
+    let mut table = Table::new("pbx");
+    let dump = |at_us: u64| {
+        let text = format!(
+            r#"{{"Event-Date-Timestamp":"{at_us}","Channel-Call-State":"ACTIVE","Caller-Channel-Created-Time":"5000000",
+                "variable_current_application":"park","variable_fipple_epoch":"3","variable_fipple_owner":"{OWNER}"}}"#
+        );
+        ChannelDump::parse(&text).unwrap()
+    };
+    apply(&mut table, "CHANNEL_CREATE", "a", "Channel-Call-State: RINGING\n");
+    assert!(!table.refresh("a", &dump(999)).unowned);
+    assert_eq!(table.info("a").unwrap().state, "ringing");
+    assert!(table.refresh("a", &dump(1001)).unowned);
+    let info = table.info("a").unwrap();
+    assert_eq!((info.state.as_str(), info.epoch, info.owner, info.parked), ("active", 3, Some(OWNER), true));
+    apply(&mut table, "CHANNEL_DESTROY", "a", "");
+    assert!(!table.refresh("a", &dump(2000)).unowned);
+    assert_eq!(table.len(), 0, "the dead stay dead");
+}
+
+#[test]
+fn a_rename_keeps_the_channel() {
+    let mut table = Table::new("pbx");
+    apply(&mut table, "CHANNEL_CREATE", "old", "Caller-Destination-Number: 12\n");
+    apply(&mut table, "CHANNEL_UUID", "new", "Old-Unique-ID: old\n");
+    let info = table.info("new").unwrap();
+    assert_eq!(
+        (info.uuid.as_str(), info.call.as_str(), info.destination_number.as_str()),
+        ("new", "new", "12")
+    );
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn texts_of_callers_are_cut() {
+    let mut table = Table::new("pbx");
+    let name = "%C5%BD".repeat(300);
+    apply(&mut table, "CHANNEL_CREATE", "a", &format!("Caller-Caller-ID-Name: {name}\n"));
+    assert_eq!(table.info("a").unwrap().caller_id_name, "Ž".repeat(128));
+}

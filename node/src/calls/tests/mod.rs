@@ -1,0 +1,6 @@
+//! Several nodes and an emulated switch in one process, under paused time.
+
+mod commands;
+mod failover;
+mod flows;
+mod world;

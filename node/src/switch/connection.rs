@@ -1,0 +1,366 @@
+//! One Event Socket connection.
+//!
+//! A task of its own reads the socket and never waits for anything else: a controller that stops reading freezes
+//! the switch (`freeswitch/README.md`). Replies come in the order of the commands; results of background jobs
+//! come whenever they are ready and are told apart by the job's name.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fipple_protocol::esl::{Command, Decoder, Event, Frame, FrameKind, names};
+use fipple_protocol::peer::Refusal;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::SwitchConfig;
+use super::identifiers::random_uuid;
+use super::login::connect_and_log_in;
+use crate::calls::metrics::SwitchMetrics;
+use crate::limits::{
+    SWITCH_OUTGOING_MAX_BYTES, SWITCH_PENDING_COMMANDS, SWITCH_PENDING_JOBS, SWITCH_REPLY_TIMEOUT_MS,
+};
+use crate::net::{BoxStream, Host};
+
+/// Takes the events of a connection, in the reader's task: it must not wait.
+pub(super) type EventSink = Box<dyn FnMut(Event<'_>) + Send>;
+
+/// A connection that is logged in. It ends when it is dropped.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    /// Reader and writer; dropping the set ends them.
+    _tasks: JoinSet<()>,
+}
+
+struct Shared {
+    switch: String,
+    host: Host,
+    metrics: SwitchMetrics,
+    queues: Mutex<Queues>,
+    /// Bytes wait in `Queues::outgoing`.
+    outgoing: Notify,
+    /// Why the connection is lost, once it is.
+    lost: watch::Sender<Option<String>>,
+}
+
+#[derive(Default)]
+struct Queues {
+    outgoing: Vec<u8>,
+    /// Who waits for the next replies, in the order of the commands.
+    replies: VecDeque<oneshot::Sender<String>>,
+    jobs: BTreeMap<String, oneshot::Sender<String>>,
+    lost: bool,
+}
+
+/// A reply that is on its way.
+pub(super) struct Pending {
+    switch: String,
+    reply: oneshot::Receiver<String>,
+}
+
+impl Connection {
+    /// Connects and logs in. Events other than the results of jobs go to `sink`.
+    ///
+    /// # Errors
+    /// What went wrong and what to look at, for the operator's log.
+    pub(super) async fn open(
+        host: &Host,
+        config: &SwitchConfig,
+        metrics: SwitchMetrics,
+        sink: EventSink,
+    ) -> Result<Self, String> {
+        let (stream, decoder) = connect_and_log_in(host, config).await?;
+        Ok(Self::over(stream, decoder, &config.name, host, metrics, sink))
+    }
+
+    /// A connection over a stream that is logged in. The decoder holds what has come since.
+    fn over(
+        stream: BoxStream,
+        decoder: Decoder,
+        switch: &str,
+        host: &Host,
+        metrics: SwitchMetrics,
+        sink: EventSink,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            switch: switch.to_owned(),
+            host: host.clone(),
+            metrics,
+            queues: Mutex::default(),
+            outgoing: Notify::new(),
+            lost: watch::Sender::new(None),
+        });
+        let (reader, writer) = tokio::io::split(stream);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read(shared.clone(), reader, decoder, sink));
+        tasks.spawn(write(shared.clone(), writer));
+        Self { shared, _tasks: tasks }
+    }
+
+    /// Waits until the connection is lost, and says why.
+    pub(super) async fn lost(&self) -> String {
+        let mut lost = self.shared.lost.subscribe();
+        match lost.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "the connection was given up".to_owned(),
+        }
+    }
+
+    /// Gives commands to the switch in this order and nothing between them. Their replies can be awaited.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub(super) fn send(&self, commands: &[Command<'_>]) -> Result<Vec<Pending>, Refusal> {
+        let mut queues = self.shared.queues();
+        if queues.lost {
+            return Err(self.shared.unavailable());
+        }
+        if queues.replies.len() + commands.len() > SWITCH_PENDING_COMMANDS
+            || queues.outgoing.len() > SWITCH_OUTGOING_MAX_BYTES
+        {
+            let detail = format!("{} commands wait for switch {}", queues.replies.len(), self.shared.switch);
+            return Err(Refusal::Overloaded { detail });
+        }
+        let start = queues.outgoing.len();
+        for command in commands {
+            if let Err(error) = command.write(&mut queues.outgoing) {
+                queues.outgoing.truncate(start);
+                return Err(Refusal::InvalidArgument { detail: error.to_string() });
+            }
+        }
+        let pending = commands.iter().map(|_| {
+            let (sender, reply) = oneshot::channel();
+            queues.replies.push_back(sender);
+            Pending { switch: self.shared.switch.clone(), reply }
+        });
+        let pending = pending.collect();
+        self.shared.outgoing.notify_one();
+        Ok(pending)
+    }
+
+    /// Sends one command and waits for its reply: the text of a `command/reply`, the body of an `api/response`.
+    ///
+    /// # Errors
+    /// `TimedOut` if the switch may have it, anything else if it has not.
+    pub(super) async fn command(&self, command: Command<'_>) -> Result<String, Refusal> {
+        let mut replies = Vec::new();
+        for pending in self.send(&[command])? {
+            replies.push(pending.reply().await?);
+        }
+        Ok(replies.pop().unwrap_or_default())
+    }
+
+    /// Runs a short API command.
+    ///
+    /// # Errors
+    /// As [`Connection::command`].
+    pub(super) async fn api(&self, line: &str) -> Result<String, Refusal> {
+        self.command(Command::Api(line)).await
+    }
+
+    /// Runs an API command of any length as a background job and waits for its whole result. The connection must
+    /// be subscribed to `BACKGROUND_JOB`.
+    ///
+    /// # Errors
+    /// As [`Connection::command`].
+    pub(super) async fn background(&self, line: &str, deadline: Duration) -> Result<String, Refusal> {
+        let job_uuid = random_uuid(&self.shared.host)?;
+        let (sender, result) = oneshot::channel();
+        {
+            let mut queues = self.shared.queues();
+            if queues.jobs.len() >= SWITCH_PENDING_JOBS {
+                let detail = format!("{SWITCH_PENDING_JOBS} jobs run on switch {}", self.shared.switch);
+                return Err(Refusal::Overloaded { detail });
+            }
+            queues.jobs.insert(job_uuid.clone(), sender);
+        }
+        let _forget = ForgetJob { shared: &self.shared, job_uuid: &job_uuid };
+        let accepted = self.command(Command::BackgroundApi { command: line, job_uuid: &job_uuid }).await?;
+        if !accepted.starts_with("+OK") {
+            return Err(Refusal::SwitchRefused { reply: accepted });
+        }
+        match timeout(deadline, result).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => {
+                Err(timed_out(&self.shared.switch, "the connection was lost while the command ran"))
+            }
+            Err(_) => Err(timed_out(&self.shared.switch, "the command still runs")),
+        }
+    }
+}
+
+impl Pending {
+    /// Waits for the reply.
+    ///
+    /// # Errors
+    /// `TimedOut`: whether the switch has the command is not known.
+    pub(super) async fn reply(self) -> Result<String, Refusal> {
+        match timeout(Duration::from_millis(SWITCH_REPLY_TIMEOUT_MS), self.reply).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) => Err(timed_out(&self.switch, "the connection was lost before the reply")),
+            Err(_) => Err(timed_out(&self.switch, "no reply")),
+        }
+    }
+}
+
+fn timed_out(switch: &str, what: &str) -> Refusal {
+    Refusal::TimedOut { detail: format!("switch {switch}: {what}") }
+}
+
+/// Takes a job off the list when nobody waits for it any more.
+struct ForgetJob<'a> {
+    shared: &'a Shared,
+    job_uuid: &'a str,
+}
+
+impl Drop for ForgetJob<'_> {
+    fn drop(&mut self) {
+        self.shared.queues().jobs.remove(self.job_uuid);
+    }
+}
+
+impl Shared {
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unavailable(&self) -> Refusal {
+        let detail = self.lost.borrow().clone().unwrap_or_default();
+        Refusal::SwitchUnavailable { switch: self.switch.clone(), detail }
+    }
+
+    /// Ends everything that waits: what was sent may or may not have run.
+    fn give_up(&self, reason: String) {
+        {
+            let mut queues = self.queues();
+            *queues = Queues { lost: true, ..Queues::default() };
+        }
+        self.lost.send_if_modified(|lost| {
+            let first = lost.is_none();
+            if first {
+                *lost = Some(reason);
+            }
+            first
+        });
+        self.outgoing.notify_one();
+    }
+
+    fn reply(&self, text: String) {
+        // Who gave up waiting has dropped the other end; its place in the queue was kept for this.
+        if let Some(waiting) = self.queues().replies.pop_front() {
+            let _ = waiting.send(text);
+        }
+    }
+}
+
+async fn read(
+    shared: Arc<Shared>,
+    mut socket: ReadHalf<BoxStream>,
+    mut decoder: Decoder,
+    mut sink: EventSink,
+) {
+    let reason = read_until_lost(&shared, &mut socket, &mut decoder, &mut sink).await;
+    shared.give_up(reason);
+}
+
+async fn read_until_lost(
+    shared: &Shared,
+    socket: &mut (impl AsyncRead + Unpin),
+    decoder: &mut Decoder,
+    sink: &mut EventSink,
+) -> String {
+    loop {
+        loop {
+            match decoder.next_frame() {
+                Ok(Some(frame)) => {
+                    if let Some(reason) = take_frame(shared, frame, sink) {
+                        return reason;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return error.to_string(),
+            }
+        }
+        match socket.read(decoder.space()).await {
+            Ok(0) => return "the switch closed the connection".to_owned(),
+            Ok(bytes) => {
+                shared.metrics.bytes_received.inc_by(bytes as u64);
+                decoder.filled(bytes);
+            }
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// Gives a frame to who waits for it. Returns why the connection ends, if it does.
+fn take_frame(shared: &Shared, mut frame: Frame<'_>, sink: &mut EventSink) -> Option<String> {
+    match frame.kind() {
+        FrameKind::CommandReply => {
+            shared.reply(frame.reply_text().map(|text| text.text().into_owned()).unwrap_or_default());
+        }
+        FrameKind::ApiResponse => shared.reply(String::from_utf8_lossy(frame.body()).into_owned()),
+        FrameKind::Event(_) => {
+            shared.metrics.events.inc();
+            match frame.event() {
+                Ok(event) if event.name().is_some_and(|name| name.is("BACKGROUND_JOB")) => {
+                    job_done(shared, event)
+                }
+                Ok(event) => sink(event),
+                Err(error) => {
+                    shared.metrics.gaps.inc();
+                    tracing::warn!(switch = shared.switch, "an event cannot be read: {error}");
+                }
+            }
+        }
+        FrameKind::DisconnectNotice => return Some("the switch ended the connection".to_owned()),
+        _ => {}
+    }
+    None
+}
+
+fn job_done(shared: &Shared, event: Event<'_>) {
+    if event.is_sent_by_client() {
+        return;
+    }
+    let job_uuid = event.get(names::JOB_UUID).map(|uuid| uuid.text().into_owned()).unwrap_or_default();
+    let waiting = shared.queues().jobs.remove(&job_uuid);
+    if let Some(waiting) = waiting {
+        let _ = waiting.send(String::from_utf8_lossy(event.body()).into_owned());
+    }
+}
+
+async fn write(shared: Arc<Shared>, mut socket: WriteHalf<BoxStream>) {
+    if let Err(error) = write_until_lost(&shared, &mut socket).await {
+        shared.give_up(format!("writing failed: {error}"));
+    }
+}
+
+async fn write_until_lost(shared: &Shared, socket: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    let mut batch = Vec::new();
+    loop {
+        shared.outgoing.notified().await;
+        loop {
+            let lost = {
+                let mut queues = shared.queues();
+                std::mem::swap(&mut batch, &mut queues.outgoing);
+                queues.lost
+            };
+            if lost {
+                return Ok(());
+            }
+            if batch.is_empty() {
+                break;
+            }
+            socket.write_all(&batch).await?;
+            batch.clear();
+        }
+        socket.flush().await?;
+    }
+}
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;
