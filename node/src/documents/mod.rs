@@ -1,0 +1,208 @@
+//! The cluster's configuration as replicated documents: the crate `fipple-crdt`, wired to this node's disk and to
+//! its peers.
+//!
+//! The store is touched on the store thread alone, so that no call waits for an fsync. What is written here is
+//! pushed to every living member at once; `replication` finds what pushes have missed. Today the one database is
+//! the cluster's own, with the [`registry`] of its members.
+
+mod incarnation;
+mod metrics;
+pub mod registry;
+mod replication;
+mod trust;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fipple_crdt::{Edit, Entry, Origin, Store, SyncMessage};
+use fipple_protocol::NodeId;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::Error;
+use crate::cluster::{Cluster, Identity};
+use crate::net::Host;
+
+pub use metrics::Metrics;
+pub use registry::Enrolled;
+
+/// The store's file in the data directory.
+const STORE_FILE: &str = "documents.redb";
+
+/// This node's documents. Cloning is cheap and yields the same documents.
+#[derive(Clone)]
+pub struct Documents {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    host: Host,
+    store: Mutex<Store>,
+    signer: trust::NodeSigner,
+    incarnation: u64,
+    metrics: Metrics,
+    cluster: Mutex<Option<(Cluster, AbortHandle)>>,
+}
+
+impl Documents {
+    /// Opens the documents of the node's data directory, or makes an empty store.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or is damaged, or the node's key cannot sign.
+    pub fn open(host: &Host, identity: &Identity) -> Result<Self, Error> {
+        let file = host.disk.open_storage(STORE_FILE).map_err(Error::io(format!("open {STORE_FILE}")))?;
+        let store = Store::open(Storage(file))?;
+        let incarnation = incarnation::of(host, &store)?;
+        let signer = trust::NodeSigner::new(identity)?;
+        let inner = Inner {
+            host: host.clone(),
+            store: Mutex::new(store),
+            signer,
+            incarnation,
+            metrics: Metrics::default(),
+            cluster: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Begins to replicate with the other members, until [`Documents::shutdown`].
+    pub fn run(&self, cluster: Cluster) {
+        let task = tokio::spawn(replication::run(self.clone(), cluster.clone())).abort_handle();
+        *self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some((cluster, task));
+    }
+
+    /// Stops replicating. What was written stays on the disk.
+    pub fn shutdown(&self) {
+        if let Some((_, task)) = self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
+    }
+
+    /// What is counted here.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Writes a document; it is on this node's disk when this returns, and on its way to the others.
+    ///
+    /// # Errors
+    /// If the document cannot be written, or too much waits for the disk. It is then as it was.
+    pub async fn write(&self, database: &str, document: &str, edit: Edit) -> Result<(), Error> {
+        let (database, document) = (database.to_owned(), document.to_owned());
+        let time_ms = i64::try_from(self.inner.host.clock.unix_ms()).unwrap_or(i64::MAX);
+        let written = self
+            .on_store_thread(move |inner, store| {
+                let origin = Origin { signer: &inner.signer, incarnation: inner.incarnation, time_ms };
+                store.write(&database, &document, &edit, origin)
+            })
+            .await?;
+        if let (Some(batch), Some(cluster)) = (written?.batch, self.cluster()) {
+            replication::push(&cluster, &SyncMessage::push(batch));
+        }
+        Ok(())
+    }
+
+    /// A page of a database's documents after the one named `after`, in the order of their names.
+    ///
+    /// # Errors
+    /// If a record is damaged, or too much waits for the disk.
+    pub async fn list(
+        &self,
+        database: &str,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, Error> {
+        let database = database.to_owned();
+        Ok(self.on_store_thread(move |_, store| store.list(&database, after.as_deref(), limit)).await??)
+    }
+
+    /// Takes a replication message of another member, and sends the answers when it has been dealt with. Where too
+    /// much waits for the disk it is dropped: the next round of replication makes it good.
+    pub fn receive(&self, from: NodeId, message: &[u8]) {
+        let Some(cluster) = self.cluster() else { return };
+        match SyncMessage::from_bytes(message) {
+            Ok(message) => {
+                let documents = self.clone();
+                let job = Box::new(move || documents.merge(from, message, &cluster));
+                if self.inner.host.store_thread.run(job).is_err() {
+                    self.inner.metrics.messages_dropped.inc();
+                }
+            }
+            Err(error) => {
+                self.inner.metrics.messages_dropped.inc();
+                tracing::warn!(%from, %error, "a member sent a replication message that is none");
+            }
+        }
+    }
+
+    /// Runs on the store thread.
+    fn merge(&self, from: NodeId, message: SyncMessage, cluster: &Cluster) {
+        let mut store = self.inner.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let received = match store.receive(message, &trust::MemberVerifier) {
+            Ok(received) => received,
+            Err(error) => {
+                tracing::error!(%from, %error, "a replication message could not be dealt with");
+                return;
+            }
+        };
+        drop(store);
+        self.inner.metrics.batches_merged.inc_by(received.merged.applied.len() as u64);
+        for refused in received.merged.refused {
+            self.inner.metrics.batches_refused.inc();
+            tracing::warn!(%from, error = %refused, "a change of a document was refused");
+        }
+        for reply in received.replies {
+            replication::send(cluster, from, &reply);
+        }
+    }
+
+    fn cluster(&self) -> Option<Cluster> {
+        let cluster = self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        cluster.as_ref().map(|(cluster, _)| cluster.clone())
+    }
+
+    /// Runs `job` with the store where nobody waits for it, and yields its result.
+    async fn on_store_thread<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Inner, &mut Store) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let inner = self.inner.clone();
+        let job = Box::new(move || {
+            let result = job(&inner, &mut inner.store.lock().unwrap_or_else(PoisonError::into_inner));
+            // Whoever asked may have been cancelled; the write stands all the same.
+            let _nobody_waits = sender.send(result);
+        });
+        self.inner.host.store_thread.run(job).map_err(|_| Error::StoreBusy)?;
+        receiver.await.map_err(|_| Error::StoreBusy)
+    }
+}
+
+/// redb takes a backend by its type, the seam gives one of any.
+#[derive(Debug)]
+struct Storage(Box<dyn fipple_crdt::StorageBackend>);
+
+impl fipple_crdt::StorageBackend for Storage {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.0.close()
+    }
+}
