@@ -1,0 +1,66 @@
+//! `/v2/channels`: seeing, commanding and starting calls.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use fipple_protocol::peer::{ChannelCommand, OriginateCommand};
+use serde::Serialize;
+
+use super::ApiState;
+use super::body::Data;
+use super::envelope::{Failure, ListingNotes, Success, UnansweredNode};
+
+/// `GET /v2/channels`
+pub(super) async fn list(State(state): State<Arc<ApiState>>) -> Result<Success, Failure> {
+    let listing = state.calls.list().await;
+    let members = state.cluster.members().borrow().clone();
+    let unanswered = listing.unanswered.iter().map(|id| UnansweredNode {
+        id: id.to_string(),
+        name: members.all.get(id).map(|member| member.name.clone()),
+    });
+    let notes = ListingNotes { unanswered: unanswered.collect(), truncated: listing.truncated };
+    Ok(Success::ok(&listing.channels)?.listing(notes))
+}
+
+/// `GET /v2/channels/{uuid}`
+pub(super) async fn find(
+    State(state): State<Arc<ApiState>>,
+    Path(uuid): Path<String>,
+) -> Result<Success, Failure> {
+    Success::ok(&state.calls.find(&uuid).await?)
+}
+
+/// What became of a command.
+#[derive(Serialize)]
+struct Commanded<'a> {
+    uuid: &'a str,
+    /// The switch's own words.
+    result: String,
+}
+
+/// `POST /v2/channels/{uuid}`
+pub(super) async fn command(
+    State(state): State<Arc<ApiState>>,
+    Path(uuid): Path<String>,
+    Data(command): Data<ChannelCommand>,
+) -> Result<Success, Failure> {
+    let result = state.calls.command(&uuid, command).await?;
+    Success::ok(&Commanded { uuid: &uuid, result })
+}
+
+/// A call that was started.
+#[derive(Serialize)]
+struct Originated {
+    /// Its A leg.
+    uuid: String,
+}
+
+/// `POST /v2/channels`
+pub(super) async fn originate(
+    State(state): State<Arc<ApiState>>,
+    Data(command): Data<OriginateCommand>,
+) -> Result<Success, Failure> {
+    let uuid = state.calls.originate(command).await?;
+    Ok(Success::ok(&Originated { uuid })?.status(StatusCode::CREATED))
+}

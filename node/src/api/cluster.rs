@@ -1,0 +1,194 @@
+//! `/v2/cluster`: members and switches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use fipple_protocol::NodeId;
+use serde::Serialize;
+
+use super::ApiState;
+use super::body::{Data, SwitchApiCommand};
+use super::envelope::{Failure, Success};
+use crate::cluster::{Member, MemberState, Members, SwitchLink};
+
+/// A member as REST shows it.
+#[derive(Serialize)]
+struct MemberEntry<'a> {
+    id: String,
+    name: &'a str,
+    state: &'static str,
+    /// Whether it is the node that answers.
+    local: bool,
+    address: Option<&'a str>,
+    api_address: Option<&'a str>,
+    zone: &'a str,
+    weight: u16,
+    version: &'a str,
+    started_at_ms: u64,
+    switches: Vec<MemberSwitch<'a>>,
+}
+
+/// How a member stands to a switch.
+#[derive(Serialize)]
+struct MemberSwitch<'a> {
+    name: &'a str,
+    link: &'static str,
+}
+
+/// `GET /v2/cluster/members`
+pub(super) async fn members(State(state): State<Arc<ApiState>>) -> Result<Success, Failure> {
+    let members = state.cluster.members().borrow().clone();
+    let local = state.cluster.local();
+    let entries: Vec<_> = members.all.values().map(|member| member_entry(member, local)).collect();
+    Success::ok(&entries)
+}
+
+fn member_entry(member: &Member, local: NodeId) -> MemberEntry<'_> {
+    let switches = member.switches.iter();
+    MemberEntry {
+        id: member.id.to_string(),
+        name: &member.name,
+        state: match member.state {
+            MemberState::Alive => "alive",
+            MemberState::Leaving => "leaving",
+            MemberState::Down => "down",
+        },
+        local: member.id == local,
+        address: member.address.as_deref(),
+        api_address: member.api_address.as_deref(),
+        zone: &member.zone,
+        weight: member.weight,
+        version: &member.version,
+        started_at_ms: member.started_at_ms,
+        switches: switches
+            .map(|fact| MemberSwitch { name: &fact.name, link: link_word(fact.link) })
+            .collect(),
+    }
+}
+
+fn link_word(link: SwitchLink) -> &'static str {
+    match link {
+        SwitchLink::Unreachable => "unreachable",
+        SwitchLink::Standby => "standby",
+        SwitchLink::Attached => "attached",
+    }
+}
+
+/// A switch as REST shows it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct SwitchEntry<'a> {
+    name: &'a str,
+    zone: &'a str,
+    /// Where the attached node reaches it; if none is attached, where some node looks for it.
+    address: &'a str,
+    /// `attached`; `detached`: reachable, and nobody has attached yet; `unreachable`.
+    state: &'static str,
+    /// The node that hears its events and carries its commands.
+    attached_to: Option<String>,
+    /// All nodes that reach it.
+    reachable_from: Vec<String>,
+}
+
+/// `GET /v2/cluster/switches`
+pub(super) async fn switches(State(state): State<Arc<ApiState>>) -> Result<Success, Failure> {
+    let members = state.cluster.members().borrow().clone();
+    Success::ok(&switch_entries(&members))
+}
+
+/// Every switch once, from what the members say. Those that are down say nothing any more.
+fn switch_entries(members: &Members) -> Vec<SwitchEntry<'_>> {
+    let mut entries: BTreeMap<&str, SwitchEntry<'_>> = BTreeMap::new();
+    for member in members.all.values() {
+        for fact in &member.switches {
+            let entry = entries.entry(&fact.name).or_insert_with(|| SwitchEntry {
+                name: &fact.name,
+                zone: &fact.zone,
+                address: &fact.address,
+                state: "unreachable",
+                attached_to: None,
+                reachable_from: Vec::new(),
+            });
+            if member.state == MemberState::Down || fact.link == SwitchLink::Unreachable {
+                continue;
+            }
+            entry.reachable_from.push(member.id.to_string());
+            if fact.link == SwitchLink::Attached {
+                entry.state = "attached";
+                entry.address = &fact.address;
+                entry.attached_to = Some(member.id.to_string());
+            } else if entry.attached_to.is_none() {
+                entry.state = "detached";
+            }
+        }
+    }
+    entries.into_values().collect()
+}
+
+/// What a switch's API answered.
+#[derive(Serialize)]
+struct SwitchApiResult {
+    result: String,
+}
+
+/// `POST /v2/cluster/switches/{name}/api`
+pub(super) async fn switch_api(
+    State(state): State<Arc<ApiState>>,
+    Path(name): Path<String>,
+    Data(api): Data<SwitchApiCommand>,
+) -> Result<Success, Failure> {
+    let result = state.calls.switch_api(&name, &api.command).await?;
+    Success::ok(&SwitchApiResult { result })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::SwitchFact;
+
+    fn member(number: u8, state: MemberState, links: &[(&str, SwitchLink)]) -> Member {
+        let fact = |&(name, link): &(&str, SwitchLink)| SwitchFact {
+            name: name.into(),
+            zone: "west".into(),
+            address: format!("10.0.0.{number}:8021"),
+            link,
+        };
+        Member {
+            id: NodeId::from_bytes([number; 16]),
+            name: format!("node-{number}"),
+            state,
+            address: None,
+            api_address: None,
+            zone: "west".into(),
+            weight: 1,
+            version: "1".into(),
+            started_at_ms: 0,
+            switches: links.iter().map(fact).collect(),
+        }
+    }
+
+    #[test]
+    fn a_switch_is_listed_once_and_the_dead_have_no_say() {
+        use SwitchLink::{Attached, Standby, Unreachable};
+        let all = [
+            member(1, MemberState::Down, &[("a", Attached), ("gone", Attached)]),
+            member(2, MemberState::Alive, &[("a", Attached), ("b", Standby)]),
+            member(3, MemberState::Leaving, &[("a", Standby), ("b", Unreachable)]),
+        ];
+        let members = Members { all: all.into_iter().map(|member| (member.id, member)).collect() };
+        let id = |number: u8| NodeId::from_bytes([number; 16]).to_string();
+        let entries = switch_entries(&members);
+        let seen: Vec<_> = entries.iter().map(|entry| (entry.name, entry.state, entry.address)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("a", "attached", "10.0.0.2:8021"),
+                ("b", "detached", "10.0.0.2:8021"),
+                ("gone", "unreachable", "10.0.0.1:8021"),
+            ]
+        );
+        assert_eq!(entries[0].attached_to, Some(id(2)));
+        assert_eq!(entries[0].reachable_from, [id(2), id(3)]);
+        assert_eq!(entries[1].attached_to, None);
+    }
+}
