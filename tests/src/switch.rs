@@ -1,0 +1,54 @@
+//! An emulated FreeSWITCH on a real socket.
+
+use std::net::SocketAddr;
+
+use fipple_emulator::{Config, InboundCall, Ledger, SwitchHandle, Uuid, serve};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+
+/// An emulated switch that listens on loopback until it is dropped.
+pub struct TestSwitch {
+    runtime: Runtime,
+    handle: SwitchHandle,
+    /// Where its Event Socket listens.
+    pub address: SocketAddr,
+}
+
+impl TestSwitch {
+    /// Starts a switch whose chance comes from `seed`.
+    pub fn start(seed: u64) -> Self {
+        // Not the test's own thread, so that the switch goes on while the test waits.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime can be made");
+        let (handle, served) = serve(Config::default(), seed);
+        runtime.spawn(served);
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let accepting = handle.clone();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if accepting.connect(stream).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { runtime, handle, address }
+    }
+
+    /// A call comes in and runs the dialplan, which parks it with `fipple_flow` set to `flow`.
+    pub fn inbound_call(&self, flow: &str) -> Uuid {
+        let mut call = InboundCall::new("1001", "5000");
+        call.variables.push(("fipple_flow".into(), flow.into()));
+        self.runtime.block_on(self.handle.inbound_call(call)).expect("the switch takes a call")
+    }
+
+    /// What really happened to every call.
+    pub fn ledger(&self) -> Ledger {
+        self.runtime.block_on(self.handle.ledger()).expect("the switch is there")
+    }
+
+    /// Cuts all its connections at once; its calls go on.
+    pub fn drop_connections(&self) {
+        self.runtime.block_on(self.handle.drop_connections()).expect("the switch is there");
+    }
+}
