@@ -209,7 +209,7 @@ pub const MEMBERS: usize = 256;
 pub const SWITCH_CONNECT_TIMEOUT_MS: u64 = 5_000;
 
 /// How long a switch may take from the connection to `+OK accepted`, in milliseconds. It answers at once; one that
-/// does not is frozen (`freeswitch/README.md`, "A slow reader freezes the switch").
+/// does not is frozen (`tests/fixtures/freeswitch/README.md`, "A slow reader freezes the switch").
 pub const SWITCH_LOGIN_TIMEOUT_MS: u64 = 5_000;
 
 /// The first pause before a switch is tried again, in milliseconds: a reload of mod_event_socket takes less.
@@ -258,7 +258,7 @@ pub const UNKNOWN_NODE_GRACE_MS: u64 = 5_000;
 /// `show channels` of 4,000 channels is 3 MB, so once in half a minute costs 0.1 MB/s.
 pub const RECONCILE_INTERVAL_MS: u64 = 30_000;
 
-/// How long `show channels` may lag behind, in milliseconds: 90 to 400 were seen (`freeswitch/README.md`, "Commands
+/// How long `show channels` may lag behind, in milliseconds: 90 to 400 were seen (`tests/fixtures/freeswitch/README.md`, "Commands
 /// that bite"). After this time the table is compared once more with what began just before this node attached.
 pub const SHOW_CHANNELS_LAG_MS: u64 = 1_000;
 

@@ -43,7 +43,7 @@ pub struct DemoArguments {
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
-    // 100 is what a real FreeSWITCH sustained on two cores (freeswitch/README.md, "Volumes seen").
+    // 100 is what a real FreeSWITCH sustained on two cores (tests/fixtures/freeswitch/README.md, "Volumes seen").
     if (0.1..=100.0).contains(&rate) { Ok(rate) } else { Err("it has to be from 0.1 to 100".into()) }
 }
 

@@ -1,7 +1,7 @@
 //! One Event Socket connection.
 //!
 //! A task of its own reads the socket and never waits for anything else: a controller that stops reading freezes
-//! the switch (`freeswitch/README.md`). Replies come in the order of the commands; results of background jobs
+//! the switch (`tests/fixtures/freeswitch/README.md`). Replies come in the order of the commands; results of background jobs
 //! come whenever they are ready and are told apart by the job's name.
 
 use std::collections::{BTreeMap, VecDeque};

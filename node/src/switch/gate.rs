@@ -1,7 +1,7 @@
 //! The right to command a switch: a key in the switch's own memory that one node holds.
 //!
 //! `hash insert_ifempty` and `hash delete_ifmatch` are atomic in the switch: of any number of nodes that race,
-//! one wins (`freeswitch/README.md`, "Compare-and-set on the switch"). The key bears the switch's `Core-UUID`,
+//! one wins (`tests/fixtures/freeswitch/README.md`, "Compare-and-set on the switch"). The key bears the switch's `Core-UUID`,
 //! so that a gate of before the switch's restart means nothing after it.
 
 use fipple_protocol::NodeId;

@@ -52,7 +52,7 @@ pub(crate) struct Supervisor {
 }
 
 /// The events that change what is known of a channel. Each further one would be sent for every call
-/// (`freeswitch/README.md`, "Volumes seen").
+/// (`tests/fixtures/freeswitch/README.md`, "Volumes seen").
 const EVENTS: &[&str] = &[
     "CHANNEL_CREATE",
     "CHANNEL_UUID",
