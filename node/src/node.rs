@@ -70,6 +70,7 @@ impl Node {
             host,
             cluster: cluster.clone(),
             calls: calls.clone(),
+            documents: documents.clone(),
             admin_key,
             registry,
             leaving: leaving_receiver,

@@ -27,7 +27,8 @@ impl TestCluster {
         cluster
     }
 
-    fn start_node(&mut self, index: usize, switches: &[&TestSwitch]) {
+    /// Starts one more node, `node` and its number, which joins through the first that is left.
+    pub fn start_node(&mut self, index: usize, switches: &[&TestSwitch]) {
         let name = format!("node{}", index + 1);
         let data_directory = self.directory.join(&name);
         let token_file = self.directory.join("join.token").display().to_string();

@@ -27,6 +27,26 @@ struct MemberEntry<'a> {
     version: &'a str,
     started_at_ms: u64,
     switches: Vec<MemberSwitch<'a>>,
+    /// When it was enrolled, in Unix milliseconds by its own clock; none until its record has arrived here.
+    enrolled_at_ms: Option<u64>,
+}
+
+/// A member that is enrolled, and that this node has not heard since it was started.
+#[derive(Serialize)]
+struct UnheardMember<'a> {
+    id: String,
+    name: &'a str,
+    state: &'static str,
+    local: bool,
+    enrolled_at_ms: u64,
+}
+
+/// A line of the listing.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    Heard(Box<MemberEntry<'a>>),
+    Unheard(UnheardMember<'a>),
 }
 
 /// How a member stands to a switch.
@@ -40,11 +60,30 @@ struct MemberSwitch<'a> {
 pub(super) async fn members(State(state): State<Arc<ApiState>>) -> Result<Success, Failure> {
     let members = state.cluster.members().borrow().clone();
     let local = state.cluster.local();
-    let entries: Vec<_> = members.all.values().map(|member| member_entry(member, local)).collect();
-    Success::ok(&entries)
+    // Gossip tells who is alive, the registry who belongs.
+    let enrolled = state.documents.enrolled().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the registry cannot be read: members that were never heard are missing");
+        Vec::new()
+    });
+    let enrolled_at: BTreeMap<_, _> =
+        enrolled.iter().map(|record| (record.id, record.enrolled_at_ms)).collect();
+    let heard = members.all.values().map(|member| {
+        let entry = member_entry(member, local, enrolled_at.get(&member.id).copied());
+        Entry::Heard(Box::new(entry))
+    });
+    let unheard = enrolled.iter().filter(|record| !members.all.contains_key(&record.id)).map(|record| {
+        Entry::Unheard(UnheardMember {
+            id: record.id.to_string(),
+            name: &record.name,
+            state: "down",
+            local: false,
+            enrolled_at_ms: record.enrolled_at_ms,
+        })
+    });
+    Success::ok(&heard.chain(unheard).collect::<Vec<_>>())
 }
 
-fn member_entry(member: &Member, local: NodeId) -> MemberEntry<'_> {
+fn member_entry(member: &Member, local: NodeId, enrolled_at_ms: Option<u64>) -> MemberEntry<'_> {
     let switches = member.switches.iter();
     MemberEntry {
         id: member.id.to_string(),
@@ -64,6 +103,7 @@ fn member_entry(member: &Member, local: NodeId) -> MemberEntry<'_> {
         switches: switches
             .map(|fact| MemberSwitch { name: &fact.name, link: link_word(fact.link) })
             .collect(),
+        enrolled_at_ms,
     }
 }
 

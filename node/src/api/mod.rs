@@ -39,6 +39,7 @@ pub use tls::TlsMaterial;
 
 use crate::calls::Calls;
 use crate::cluster::Cluster;
+use crate::documents::Documents;
 use crate::net::Host;
 
 /// Every route: method, path, what it is for.
@@ -65,6 +66,7 @@ struct ApiState {
     host: Host,
     cluster: Cluster,
     calls: Calls,
+    documents: Documents,
     admin_key: AdminKey,
     registry: Registry,
     metrics: Arc<ApiMetrics>,
@@ -86,6 +88,8 @@ pub(crate) struct ApiParts {
     pub(crate) cluster: Cluster,
     /// The node's calls.
     pub(crate) calls: Calls,
+    /// The node's documents.
+    pub(crate) documents: Documents,
     /// What REST asks for.
     pub(crate) admin_key: AdminKey,
     /// All metrics of the node but the API's own.
@@ -102,13 +106,14 @@ pub(crate) struct Api {
 impl Api {
     /// Starts answering where `listening` listens.
     pub(crate) fn start(listening: Listening, parts: ApiParts) -> Self {
-        let ApiParts { host, cluster, calls, admin_key, mut registry, leaving } = parts;
+        let ApiParts { host, cluster, calls, documents, admin_key, mut registry, leaving } = parts;
         let metrics = Arc::new(ApiMetrics::new());
         metrics.register(&mut registry);
         let state = Arc::new(ApiState {
             host,
             cluster,
             calls,
+            documents,
             admin_key,
             registry,
             metrics: metrics.clone(),
