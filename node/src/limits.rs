@@ -405,3 +405,7 @@ pub const REGISTRY_PAGE_MEMBERS: usize = 100;
 /// How long a channel is looked for while no node reaches a switch that may have it, in milliseconds: a connection
 /// that was cut is made again sooner.
 pub const OUT_OF_REACH_MS: u64 = 2_000;
+
+/// Replication messages that may wait for the store: mostly some hundred bytes each, and 1 MiB at most, so 64 MiB at the
+/// very worst. What is dropped beyond is asked for again in the next round.
+pub const REPLICATION_QUEUE_MESSAGES: usize = 64;

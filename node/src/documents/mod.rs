@@ -11,15 +11,16 @@ pub mod registry;
 mod replication;
 mod trust;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fipple_crdt::{Edit, Entry, Origin, Store, SyncMessage};
 use fipple_protocol::NodeId;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::Error;
 use crate::cluster::{Cluster, Identity};
+use crate::limits::REPLICATION_QUEUE_MESSAGES;
 use crate::net::Host;
 
 pub use metrics::Metrics;
@@ -40,7 +41,14 @@ struct Inner {
     signer: trust::NodeSigner,
     incarnation: u64,
     metrics: Metrics,
-    cluster: Mutex<Option<(Cluster, AbortHandle)>>,
+    replication: Mutex<Option<Replication>>,
+}
+
+/// The replication that runs.
+struct Replication {
+    cluster: Cluster,
+    messages: mpsc::Sender<(NodeId, SyncMessage)>,
+    task: AbortHandle,
 }
 
 impl Documents {
@@ -59,21 +67,22 @@ impl Documents {
             signer,
             incarnation,
             metrics: Metrics::default(),
-            cluster: Mutex::default(),
+            replication: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Begins to replicate with the other members, until [`Documents::shutdown`].
     pub fn run(&self, cluster: Cluster) {
-        let task = tokio::spawn(replication::run(self.clone(), cluster.clone())).abort_handle();
-        *self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some((cluster, task));
+        let (messages, incoming) = mpsc::channel(REPLICATION_QUEUE_MESSAGES);
+        let task = tokio::spawn(replication::run(self.clone(), cluster.clone(), incoming)).abort_handle();
+        *self.replication() = Some(Replication { cluster, messages, task });
     }
 
     /// Stops replicating. What was written stays on the disk.
     pub fn shutdown(&self) {
-        if let Some((_, task)) = self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
+        if let Some(replication) = self.replication().take() {
+            replication.task.abort();
         }
     }
 
@@ -95,7 +104,8 @@ impl Documents {
                 store.write(&database, &document, &edit, origin)
             })
             .await?;
-        if let (Some(batch), Some(cluster)) = (written?.batch, self.cluster()) {
+        let cluster = self.replication().as_ref().map(|replication| replication.cluster.clone());
+        if let (Some(batch), Some(cluster)) = (written?.batch, cluster) {
             replication::push(&cluster, &SyncMessage::push(batch));
         }
         Ok(())
@@ -115,49 +125,40 @@ impl Documents {
         Ok(self.on_store_thread(move |_, store| store.list(&database, after.as_deref(), limit)).await??)
     }
 
-    /// Takes a replication message of another member, and sends the answers when it has been dealt with. Where too
-    /// much waits for the disk it is dropped: the next round of replication makes it good.
+    /// Takes a replication message of another member without waiting. Where too many wait already it is dropped: the
+    /// next round of replication makes it good.
     pub fn receive(&self, from: NodeId, message: &[u8]) {
-        let Some(cluster) = self.cluster() else { return };
-        match SyncMessage::from_bytes(message) {
-            Ok(message) => {
-                let documents = self.clone();
-                let job = Box::new(move || documents.merge(from, message, &cluster));
-                if self.inner.host.store_thread.run(job).is_err() {
-                    self.inner.metrics.messages_dropped.inc();
-                }
-            }
+        let message = match SyncMessage::from_bytes(message) {
+            Ok(message) => message,
             Err(error) => {
                 self.inner.metrics.messages_dropped.inc();
                 tracing::warn!(%from, %error, "a member sent a replication message that is none");
-            }
-        }
-    }
-
-    /// Runs on the store thread.
-    fn merge(&self, from: NodeId, message: SyncMessage, cluster: &Cluster) {
-        let mut store = self.inner.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let received = match store.receive(message, &trust::MemberVerifier) {
-            Ok(received) => received,
-            Err(error) => {
-                tracing::error!(%from, %error, "a replication message could not be dealt with");
                 return;
             }
         };
-        drop(store);
+        let queued = self
+            .replication()
+            .as_ref()
+            .is_some_and(|running| running.messages.try_send((from, message)).is_ok());
+        if !queued {
+            self.inner.metrics.messages_dropped.inc();
+        }
+    }
+
+    /// Deals with a replication message; what is to be answered.
+    async fn merge(&self, from: NodeId, message: SyncMessage) -> Result<Vec<SyncMessage>, Error> {
+        let received =
+            self.on_store_thread(|_, store| store.receive(message, &trust::MemberVerifier)).await??;
         self.inner.metrics.batches_merged.inc_by(received.merged.applied.len() as u64);
         for refused in received.merged.refused {
             self.inner.metrics.batches_refused.inc();
             tracing::warn!(%from, error = %refused, "a change of a document was refused");
         }
-        for reply in received.replies {
-            replication::send(cluster, from, &reply);
-        }
+        Ok(received.replies)
     }
 
-    fn cluster(&self) -> Option<Cluster> {
-        let cluster = self.inner.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        cluster.as_ref().map(|(cluster, _)| cluster.clone())
+    fn replication(&self) -> MutexGuard<'_, Option<Replication>> {
+        self.inner.replication.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `job` with the store where nobody waits for it, and yields its result.

@@ -5,14 +5,20 @@ use std::ops::Bound;
 
 use fipple_crdt::SyncMessage;
 use fipple_protocol::NodeId;
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Documents, registry};
 use crate::cluster::{Cluster, Members};
 use crate::limits::REPLICATION_INTERVAL;
 
-/// Compares databases with every member that comes alive, and with one member after the other from then on.
-pub(super) async fn run(documents: Documents, cluster: Cluster) {
+/// Answers what other members send, compares databases with every member that comes alive, and with one member after the
+/// other from then on.
+pub(super) async fn run(
+    documents: Documents,
+    cluster: Cluster,
+    mut incoming: mpsc::Receiver<(NodeId, SyncMessage)>,
+) {
     let mut members = cluster.members();
     let mut rounds = interval(REPLICATION_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -30,6 +36,13 @@ pub(super) async fn run(documents: Documents, cluster: Cluster) {
                     new
                 }
             },
+            Some((from, message)) = incoming.recv() => {
+                match documents.merge(from, message).await {
+                    Ok(replies) => replies.iter().for_each(|reply| send(&cluster, from, reply)),
+                    Err(error) => tracing::error!(%from, %error, "a replication message could not be dealt with"),
+                }
+                continue;
+            }
             _ = rounds.tick() => {
                 let next = alive.range((Bound::Excluded(last), Bound::Unbounded)).next().or(alive.first());
                 last = next.copied().unwrap_or(last);

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -104,7 +105,9 @@ impl OneThread {
         let (jobs, queue) = sync_channel::<StoreJob>(STORE_QUEUE_JOBS);
         std::thread::Builder::new().name("fipple-store".into()).spawn(move || {
             for job in queue {
-                job();
+                // A job that panics loses its own answer; the panic's message is logged by its hook. The store itself
+                // is consistent: what was not committed is not there.
+                let _panicked = std::panic::catch_unwind(AssertUnwindSafe(job));
             }
         })?;
         Ok(Self { jobs })
@@ -116,5 +119,20 @@ impl StoreThread for OneThread {
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::sync_channel;
+
+    #[test]
+    fn the_store_thread_outlives_a_job_that_panics() {
+        let thread = OneThread::start().unwrap();
+        let (sender, receiver) = sync_channel(1);
+        assert!(thread.run(Box::new(|| panic!("a job that panics"))).is_ok());
+        assert!(thread.run(Box::new(move || sender.send(7).unwrap())).is_ok());
+        assert_eq!(receiver.recv(), Ok(7));
     }
 }
