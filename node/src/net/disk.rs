@@ -1,6 +1,6 @@
 //! A node's data directory.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -43,12 +43,19 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned() })
     }
 
+    /// Makes a file that was not there: one that another user has put there, or a link, would give our secrets
+    /// away. What an earlier attempt has left is removed.
     fn new_file(&self, name: &str) -> io::Result<File> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(self.path.join(name))
+        options.open(path)
     }
 }
 
@@ -79,8 +86,16 @@ impl Disk for DataDirectory {
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let backend = FileBackend::new(options.open(self.path.join(name))?).map_err(io::Error::other)?;
-        Ok(Box::new(backend))
+        let file = options.open(self.path.join(name))?;
+        // The file stays locked as long as it is open; redb does not lock what it reaches through a `dyn`.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => {
+                let detail = format!("another fipple runs on {}: stop that one first", self.path.display());
+                io::Error::new(io::ErrorKind::WouldBlock, detail)
+            }
+        })?;
+        Ok(Box::new(FileBackend::new(file).map_err(io::Error::other)?))
     }
 }
 
@@ -102,6 +117,39 @@ mod tests {
             let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
             assert_eq!((mode(&path), mode(&path.join("admin.key"))), (0o700, 0o600));
         }
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "what another user does")]
+    fn what_lies_in_a_new_files_place_gets_no_secret() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+
+        let path = std::env::temp_dir().join(format!("fipple-disk-links-{}", std::process::id()));
+        let disk = DataDirectory::open(&path).unwrap();
+        let elsewhere = path.join("elsewhere");
+        fs::write(&elsewhere, "theirs").unwrap();
+        symlink(&elsewhere, path.join("token.new")).unwrap();
+        disk.replace("token", b"secret").unwrap();
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"theirs");
+        // Readable by all, and perhaps held open by another user.
+        fs::write(path.join("token.new"), "theirs").unwrap();
+        fs::set_permissions(path.join("token.new"), fs::Permissions::from_mode(0o666)).unwrap();
+        disk.replace("token", b"secret").unwrap();
+        assert_eq!(fs::metadata(path.join("token")).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn a_database_is_open_once_only() {
+        let path = std::env::temp_dir().join(format!("fipple-disk-lock-{}", std::process::id()));
+        let disk = DataDirectory::open(&path).unwrap();
+        let open = disk.open_storage("documents.redb").unwrap();
+        let refused = disk.open_storage("documents.redb").err().unwrap();
+        assert!(refused.to_string().contains("another fipple runs"), "{refused}");
+        drop(open);
+        assert!(disk.open_storage("documents.redb").is_ok());
         fs::remove_dir_all(path).unwrap();
     }
 }
