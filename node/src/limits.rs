@@ -172,6 +172,11 @@ pub const GOSSIP_INTERVAL_MS: u64 = 1_000;
 /// The longest gossip message: what a UDP packet may hold, which chitchat keeps to.
 pub const GOSSIP_MESSAGE_MAX_BYTES: usize = 65_507;
 
+/// Compressed blocks of one gossip message. chitchat puts 16 KiB into each and compresses it, so these are twice what
+/// the signed facts of [`MEMBERS`] take; a block expands to 64 KiB at most, and without this bound one message to
+/// 200 MiB.
+pub const GOSSIP_MESSAGE_MAX_BLOCKS: usize = 64;
+
 /// Gossip messages that wait for chitchat's task. A node hears from about six others an interval.
 pub const GOSSIP_QUEUE_MESSAGES: usize = 256;
 

@@ -8,7 +8,7 @@ use fipple_protocol::NodeId;
 use fipple_protocol::peer::{Hello, ProbeMessage};
 use tokio::sync::mpsc;
 
-use super::Handler;
+use super::{Handler, envelope};
 
 /// The receivers of everything, shared by all connections.
 pub(super) struct Inbox {
@@ -48,6 +48,9 @@ impl Inbox {
 
     /// Passes a gossip message on. Where too many wait it is lost: gossip repeats.
     pub(super) fn gossip(&self, from: SocketAddr, mut message: &[u8]) -> Result<(), String> {
+        if !envelope::is_bounded(message) {
+            return Err("a gossip message is malformed or expands too much".into());
+        }
         let message = ChitchatMessage::deserialize(&mut message).map_err(|error| error.to_string())?;
         let _lost = self.gossip.try_send((from, message));
         Ok(())

@@ -8,6 +8,7 @@
 mod authority;
 mod connection;
 mod endpoint;
+mod envelope;
 mod facts;
 mod gossip;
 mod identity;
