@@ -57,7 +57,8 @@ pub struct Settings {
     #[arg(long, value_name = "NAME=HOST:PORT", env = "FIPPLE_SWITCH", value_delimiter = ',', value_parser = switch_flag)]
     pub switch: Option<Vec<SwitchSettings>>,
 
-    /// The Event Socket password of switches that name none [default: ClueCon]
+    /// The Event Socket password of switches that name none; all users of the machine see flags, so rather use the
+    /// variable or the file [default: ClueCon]
     #[arg(long, value_name = "PASSWORD", env = "FIPPLE_SWITCH_PASSWORD", hide_env_values = true)]
     pub switch_password: Option<String>,
 
@@ -251,13 +252,16 @@ impl Settings {
         if weight == 0 {
             return Err(wrong("weight", "it has to be at least 1"));
         }
+        let seeds = self.seeds.unwrap_or_default();
+        seeds.iter().try_for_each(|seed| check_address("seeds", seed))?;
+        self.advertise.iter().try_for_each(|advertise| check_address("advertise", advertise))?;
         Ok(Config {
             name: self.name,
             listen: self.listen.unwrap_or(default.listen),
             advertise: self.advertise,
             api: self.api.unwrap_or(default.api),
             api_tls: self.api_tls.read()?,
-            seeds: self.seeds.unwrap_or_default(),
+            seeds,
             zone,
             weight,
             switches,
@@ -310,11 +314,11 @@ fn check_name(key: &str, name: &str) -> Result<(), Error> {
 }
 
 fn check_address(key: &str, address: &str) -> Result<(), Error> {
-    let port =
-        address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-    match port {
-        Some(Ok(_)) => Ok(()),
-        _ => Err(wrong(key, format!("{address:?} is not HOST:PORT"))),
+    let is_host = |host: &str| !host.is_empty() && (!host.contains(':') || host.starts_with('['));
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
+    match address.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && is_port(port) => Ok(()),
+        _ => Err(wrong(key, format!("{address:?} is not HOST:PORT, with an IPv6 address as [::1]:PORT"))),
     }
 }
 
@@ -402,6 +406,10 @@ mod tests {
             ("listen = \"here\"", "line 1"),
             ("[[switch]]\nname = \"a\"\naddress = \"h\"", "switch.address"),
             ("[[switch]]\nname = \"a/b\"\naddress = \"h:1\"", "switch.name"),
+            ("[[switch]]\nname = \"a\"\naddress = \"::1:8021\"", "switch.address"),
+            ("seeds = [\"10.0.0.1\"]", "seeds"),
+            ("seeds = [\"h:0\"]", "seeds"),
+            ("advertise = \"h:\"", "advertise"),
             ("api_tls = { certificate = \"x\" }", "api_tls"),
         ];
         for (text, named) in wrong {
