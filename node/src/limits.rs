@@ -83,6 +83,9 @@ pub const QUIC_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a node that stops waits until its peers know.
 pub const QUIC_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How often a node that stops looks whether its peers know: on one network they do within some 100 ms.
+pub const QUIC_CLOSE_TICK: Duration = Duration::from_millis(10);
+
 /// The round trip assumed before the first is measured. QUIC repeats a lost first packet after three of these: at
 /// its own assumption of 333 ms a lost packet would cost a handshake a whole second.
 pub const QUIC_INITIAL_RTT: Duration = Duration::from_millis(100);

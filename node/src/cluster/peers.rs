@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::table::{Dial, Table};
 use super::tls::peer_id;
 use crate::limits::{
-    DIAL_QUEUE_MESSAGES, DUPLICATE_LINGER, MEMBERS, QUIC_HANDSHAKE_TIMEOUT, QUIC_HANDSHAKES,
+    DIAL_QUEUE_MESSAGES, DUPLICATE_LINGER, MEMBERS, QUIC_CLOSE_TICK, QUIC_HANDSHAKE_TIMEOUT, QUIC_HANDSHAKES,
     QUIC_HANDSHAKES_UNVALIDATED,
 };
 use crate::net::Random;
@@ -197,8 +197,12 @@ impl Peers {
 
     /// Ends all connections in a way that tells peers that the node stops.
     pub(super) async fn shut_down(&self) {
+        // Handshakes under way, most often with nodes that are gone, would be waited for the longest.
+        let handshakes = self.endpoint.open_connections().saturating_sub(self.lock().connections.len());
         self.endpoint.close(Close::Shutdown.code(), b"the node stops");
-        self.endpoint.wait_idle().await;
+        while self.endpoint.open_connections() > handshakes {
+            tokio::time::sleep(QUIC_CLOSE_TICK).await;
+        }
     }
 
     // --- Dialling ---

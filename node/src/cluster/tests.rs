@@ -363,6 +363,18 @@ async fn a_node_that_crashed_and_is_back_is_reached_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_stops_does_not_wait_for_those_who_never_answered() {
+    let directory = TestDirectory::new("stop-dialling");
+    Identity::init(&directory.host(), "lab").unwrap();
+    let silent = directory.host().network.bind_udp(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let node = Node::start(directory, config("stop-dialling", &[silent.local_addr().unwrap()])).await;
+    let handshakes = || node.cluster.inner.peers.endpoint().open_connections();
+    until(|| handshakes() > 0).await;
+    node.cluster.shutdown().await;
+    assert!(handshakes() > 0, "QUIC forgets a handshake after some time, and that was waited for");
+}
+
+#[tokio::test]
 async fn a_node_of_another_cluster_is_refused() {
     let first = Node::first("ours").await;
     let directory = TestDirectory::new("theirs");
