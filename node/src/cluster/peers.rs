@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use fipple_protocol::NodeId;
 use fipple_protocol::peer::{ProbeMessage, Refusal};
+use quinn_proto::TransportErrorCode;
+use rustls::AlertDescription;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
@@ -251,7 +253,7 @@ impl Peers {
                 .dial(address)
                 .map_err(|error| error.to_string())?
                 .await
-                .map_err(|error| error.to_string())
+                .map_err(|error| explain(&error))
         };
         let connected = match timeout(QUIC_HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(quic)) => self.up(quic, true),
@@ -267,8 +269,17 @@ impl Peers {
             }
             Err(error) => {
                 self.metrics.dials_failed.inc();
-                let pause = self.lock().dials.get_mut(&address).map(|dial| dial.fail(&*self.random));
-                tracing::debug!(%address, error, ?pause, "a dial failed");
+                let mut table = self.lock();
+                let dial = table.dials.get_mut(&address);
+                let (pause, failures) =
+                    dial.map_or((None, 0), |dial| (Some(dial.fail(&*self.random)), dial.failures));
+                drop(table);
+                // Said once in a row of failures, which may go on for ever.
+                if failures == 1 {
+                    tracing::warn!(%address, error, "a node cannot be reached, which is tried again");
+                } else {
+                    tracing::debug!(%address, error, ?pause, "a dial failed");
+                }
             }
         }
         self.changes.send_replace(());
@@ -323,6 +334,25 @@ impl Peers {
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What came of a dial, with the most likely cause where the other's certificate was refused.
+fn explain(error: &quinn::ConnectionError) -> String {
+    let alert = |description: AlertDescription| TransportErrorCode::crypto(description.into());
+    let cause = match error {
+        quinn::ConnectionError::TransportError(broken)
+            if broken.code == alert(AlertDescription::UnknownCA) =>
+        {
+            "; it belongs to another cluster"
+        }
+        quinn::ConnectionError::TransportError(broken)
+            if broken.code == alert(AlertDescription::CertificateExpired) =>
+        {
+            "; look at the clocks of both machines"
+        }
+        _ => "",
+    };
+    format!("{error}{cause}")
 }
 
 fn refuse(quic: &quinn::Connection, why: &str) -> String {
