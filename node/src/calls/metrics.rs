@@ -1,11 +1,10 @@
 //! What Prometheus learns of switches and calls.
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::metrics::{Counter, Gauge};
+use crate::metrics::{Counter, Family, Gauge};
 
 /// Of all switches and calls of this node. Cloning yields the same figures.
 #[derive(Clone, Debug)]
@@ -39,7 +38,7 @@ pub(crate) struct SwitchMetrics {
     pub(crate) takeovers: Counter,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct SwitchLabel {
     switch: String,
 }
@@ -96,13 +95,13 @@ impl CallMetrics {
     pub(crate) fn switch(&self, name: &str) -> SwitchMetrics {
         let label = SwitchLabel { switch: name.to_owned() };
         SwitchMetrics {
-            events: self.events.get_or_create(&label).clone(),
-            bytes_received: self.bytes_received.get_or_create(&label).clone(),
-            gaps: self.gaps.get_or_create(&label).clone(),
-            channels: self.channels.get_or_create(&label).clone(),
-            attached: self.attached.get_or_create(&label).clone(),
-            attachments: self.attachments.get_or_create(&label).clone(),
-            takeovers: self.takeovers.get_or_create(&label).clone(),
+            events: self.events.get_or_create(&label),
+            bytes_received: self.bytes_received.get_or_create(&label),
+            gaps: self.gaps.get_or_create(&label),
+            channels: self.channels.get_or_create(&label),
+            attached: self.attached.get_or_create(&label),
+            attachments: self.attachments.get_or_create(&label),
+            takeovers: self.takeovers.get_or_create(&label),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! What the cluster's room counts.
 
 use fipple_protocol::peer::StreamKind;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use super::{MemberState, Members};
-use crate::metrics::{Counter, Gauge};
+use crate::metrics::{Counter, Family, Gauge};
 
 /// Label names and their values.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
