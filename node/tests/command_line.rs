@@ -225,6 +225,7 @@ fn a_running_node_answers_and_says_what_is_wrong() {
     let play = r#"{"data":{"action":"play","file":"x"}}"#;
     assert_eq!(node.error("GET", "/v2/nothing", ""), (404, "unknown_path".into()));
     assert_eq!(node.error("DELETE", "/v2/channels", ""), (405, "wrong_method".into()));
+    assert_eq!(node.error("GET", "/v2/channels/%ff", ""), (400, "invalid_path".into()));
     assert_eq!(node.error("POST", channel, "{\"data\":"), (400, "invalid_json".into()));
     assert_eq!(
         node.error("POST", channel, r#"{"data":{"action":"dance"}}"#),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use fipple_protocol::peer::{ChannelCommand, OriginateCommand};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::ApiState;
 use super::body::Data;
 use super::envelope::{Failure, ListingNotes, Success, UnansweredNode};
+use super::path::Segment;
 
 /// `GET /v2/channels`
 pub(super) async fn list(State(state): State<Arc<ApiState>>) -> Result<Success, Failure> {
@@ -26,7 +27,7 @@ pub(super) async fn list(State(state): State<Arc<ApiState>>) -> Result<Success, 
 /// `GET /v2/channels/{uuid}`
 pub(super) async fn find(
     State(state): State<Arc<ApiState>>,
-    Path(uuid): Path<String>,
+    Segment(uuid): Segment,
 ) -> Result<Success, Failure> {
     Success::ok(&state.calls.find(&uuid).await?)
 }
@@ -42,7 +43,7 @@ struct Commanded<'a> {
 /// `POST /v2/channels/{uuid}`
 pub(super) async fn command(
     State(state): State<Arc<ApiState>>,
-    Path(uuid): Path<String>,
+    Segment(uuid): Segment,
     Data(command): Data<ChannelCommand>,
 ) -> Result<Success, Failure> {
     let result = state.calls.command(&uuid, command).await?;

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use fipple_protocol::NodeId;
 use serde::Serialize;
 
 use super::ApiState;
 use super::body::{Data, SwitchApiCommand};
 use super::envelope::{Failure, Success};
+use super::path::Segment;
 use crate::cluster::{Member, MemberState, Members, SwitchLink};
 
 /// A member as REST shows it.
@@ -174,7 +175,7 @@ struct SwitchApiResult {
 /// `POST /v2/cluster/switches/{name}/api`
 pub(super) async fn switch_api(
     State(state): State<Arc<ApiState>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     Data(api): Data<SwitchApiCommand>,
 ) -> Result<Success, Failure> {
     let result = state.calls.switch_api(&name, &api.command).await?;

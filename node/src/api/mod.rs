@@ -10,6 +10,7 @@ mod cluster;
 mod envelope;
 mod health;
 mod metrics;
+mod path;
 mod published;
 mod refusal;
 mod server;
