@@ -170,6 +170,7 @@ impl Connection {
 
     /// Reads all that arrives until the connection ends, and says why it did.
     pub(super) async fn run(self: &Arc<Self>, inbox: &Arc<Inbox>) -> quinn::ConnectionError {
+        let _watched = CloseOnPanic(self);
         let error = loop {
             tokio::select! {
                 biased;
@@ -208,6 +209,7 @@ impl Connection {
     }
 
     async fn read_stream(self: Arc<Self>, mut stream: RecvStream, inbox: Arc<Inbox>) {
+        let _watched = CloseOnPanic(&self);
         let mut kind = [0];
         if stream.read_exact(&mut kind).await.is_err() {
             return;
@@ -290,6 +292,18 @@ impl Connection {
         tracing::warn!(peer = %self.peer, reason, "a peer broke the protocol and was disconnected");
         self.metrics.malformed.inc();
         self.close(Close::Malformed, reason);
+    }
+}
+
+/// Ends a connection whose reader panics. Otherwise the peer would go on sending to nobody; so it dials anew.
+struct CloseOnPanic<'a>(&'a Connection);
+
+impl Drop for CloseOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(peer = %self.0.peer, "what a peer sent could not be dealt with: it is disconnected");
+            self.0.close(Close::Malformed, "a message could not be dealt with");
+        }
     }
 }
 

@@ -112,6 +112,7 @@ impl Handler for Answers {
         }
     }
     fn event(&self, from: NodeId, event: CallEvent) {
+        assert_ne!(event.channel, "a mishap");
         self.events.lock().unwrap().push((from, event));
     }
     fn document(&self, from: NodeId, message: &[u8]) {
@@ -302,6 +303,26 @@ async fn events_of_a_call_and_documents_keep_their_order() {
     assert!((0..20).all(|n| documents[usize::from(n)] == (first.id(), vec![n; 100])));
     first.cluster.send_event(first.id(), event(7)).unwrap();
     assert_eq!(first.answers.events.lock().unwrap().as_slice(), [(first.id(), event(7))]);
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_can_deal_with_costs_the_connection_and_not_the_events_after_it() {
+    let first = Node::first("mishap-1").await;
+    let second = first.join("mishap-2", &first).await;
+    first.sees_alive(&[&second]).await;
+    // Of one call, and so on one stream.
+    let event = |channel: &str| CallEvent {
+        switch: "a".into(),
+        call: "call".into(),
+        channel: channel.into(),
+        kind: CallEventKind::Answered,
+    };
+    first.cluster.send_event(second.id(), event("a mishap")).unwrap();
+    let arrived = || {
+        let _connecting = first.cluster.send_event(second.id(), event("another"));
+        second.answers.events.lock().unwrap().contains(&(first.id(), event("another")))
+    };
+    until(arrived).await;
 }
 
 #[tokio::test]
