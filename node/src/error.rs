@@ -43,7 +43,10 @@ pub enum Error {
         detail: String,
     },
     /// A file that would be made exists already, and was left as it is. Nothing was changed.
-    #[error("{file} exists already in the data directory and was left as it is")]
+    #[error(
+        "{file} exists already in the data directory and was left as it is. If it was left behind by an attempt that \
+         failed, remove it; otherwise take another data directory"
+    )]
     Exists {
         /// The file's name.
         file: String,

@@ -48,6 +48,10 @@ pub const API_REQUEST_ID_MAX_BYTES: usize = 64;
 /// would find every certificate not yet valid.
 pub const EARLIEST_UNIX_MS: u64 = 1_767_225_600_000;
 
+/// How far the clock may be behind the node's last start without a warning, in milliseconds: as long as
+/// [`CERTIFICATE_BACKDATE`] makes good.
+pub const CLOCK_BEHIND_MS: u64 = 3_600_000;
+
 /// How long a node's certificate is valid: long enough for a week in which nothing can be renewed.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 

@@ -50,7 +50,7 @@ impl Identity {
     pub fn load(host: &Host) -> Result<Option<Self>, Error> {
         let Some(node_key) = read(host, NODE_KEY_FILE)? else { return Ok(None) };
         let missing =
-            |file: &str| Error::Damaged { file: file.to_owned(), detail: "there is no such file".into() };
+            |file: &str| Error::Damaged { file: file.to_owned(), detail: "it is missing; restore it".into() };
         let certificate = read(host, CA_FILE)?.ok_or_else(|| missing(CA_FILE))?;
         let authority_key = read(host, CA_KEY_FILE)?.ok_or_else(|| missing(CA_KEY_FILE))?;
         let authority = Authority::from_pem(&certificate, &authority_key, CA_KEY_FILE)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::UnixTime;
 
 use crate::Error;
-use crate::limits::EARLIEST_UNIX_MS;
+use crate::limits::{CLOCK_BEHIND_MS, EARLIEST_UNIX_MS};
 use crate::net::{Clock, Host};
 
 /// Holds the latest time at which a node of this data directory was started, in Unix milliseconds.
@@ -35,7 +35,16 @@ impl Time {
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or_default();
-        let started_ms = Self::of(host).unix_ms().max(last.saturating_add(1));
+        let now = Self::of(host).unix_ms();
+        if last > now.saturating_add(CLOCK_BEHIND_MS) {
+            tracing::warn!(
+                "the clock is {} hours behind this node's last start and will not be believed before it has passed \
+                 that; other nodes refuse certificates of another week. If the last start was in the future, stop the \
+                 node, remove {STARTED_FILE} from the data directory and start it again",
+                (last - now) / 3_600_000
+            );
+        }
+        let started_ms = now.max(last.saturating_add(1));
         let written = host.disk.replace(STARTED_FILE, format!("{started_ms}\n").as_bytes());
         written.map_err(Error::io(format!("write {STARTED_FILE}")))?;
         Ok((started_ms, Self { clock: host.clock.clone(), earliest_ms: started_ms }))
