@@ -159,6 +159,8 @@ pub(crate) struct Frame {
     pub(crate) action: Action,
     pub(crate) application_uuid: String,
     pub(crate) doing: Doing,
+    /// When it began.
+    pub(crate) since: Time,
     /// When it ends by itself.
     pub(crate) until: Option<Time>,
     /// It was told to end (uuid_break).

@@ -221,15 +221,11 @@ fn log_level(text: &str) -> Option<u8> {
 fn private_command(connection: ConnectionId, request: &Request) -> PrivateCommand {
     let header = |name: &str| request.header(name).unwrap_or_default();
     let action = match header("call-command").to_ascii_lowercase().as_str() {
-        "execute" if !header("execute-app-name").is_empty() => {
-            let body = request.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned());
-            let argument = body.unwrap_or_else(|| header("execute-app-arg").to_owned());
-            CommandAction::Execute {
-                action: Action::new(header("execute-app-name"), argument),
-                loops: header("loops").parse().unwrap_or(1).clamp(1, LOOPS_MAX),
-                application_uuid: request.header("Event-UUID").map(str::to_owned),
-            }
-        }
+        "execute" if !header("execute-app-name").is_empty() => CommandAction::Execute {
+            action: Action::new(header("execute-app-name"), argument_of(request)),
+            loops: header("loops").parse().unwrap_or(1).clamp(1, LOOPS_MAX),
+            application_uuid: request.header("Event-UUID").map(str::to_owned),
+        },
         "hangup" => CommandAction::Hangup(Cause::named(header("hangup-cause"))),
         "xferext" => CommandAction::Extension(extension_of(request)),
         _ => CommandAction::Nothing,
@@ -241,6 +237,16 @@ fn private_command(connection: ConnectionId, request: &Request) -> PrivateComman
         action,
         event_lock: header("event-lock").eq_ignore_ascii_case("true"),
         connection: Some(connection),
+    }
+}
+
+/// The argument of `execute`: a header, or else a body of plain text. A body of no said type is ignored.
+fn argument_of(request: &Request) -> String {
+    let header = request.header("execute-app-arg").unwrap_or_default();
+    let is_text = request.header("content-type").is_some_and(|kind| kind.eq_ignore_ascii_case("text/plain"));
+    match &request.body {
+        Some(body) if header.is_empty() && is_text => String::from_utf8_lossy(body).into_owned(),
+        _ => header.to_owned(),
     }
 }
 

@@ -46,6 +46,10 @@ pub const LEDGER_EXECUTIONS_MAX: usize = 512;
 /// Concurrent sessions, as the lab's FreeSWITCH was configured. More calls are refused.
 pub const SESSIONS_MAX: usize = 4_000;
 
+/// An application that took less time than this is not run again, whatever `loops` says: FreeSWITCH does not spin on
+/// one that fails at once.
+pub(crate) const SHORTEST_LOOP: Duration = Duration::from_millis(500);
+
 /// Times that `loops` may repeat an application in one command. FreeSWITCH has no bound; a checker's run must end.
 pub const LOOPS_MAX: i64 = 10_000;
 

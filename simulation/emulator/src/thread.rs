@@ -165,8 +165,10 @@ impl Switch {
 
     /// Puts a state that lasts on the stack: it waits like an application, but is none.
     pub(crate) fn push_state(&mut self, uuid: &Uuid, doing: Doing) {
+        let since = self.now;
         self.modify(uuid, |channel| {
             channel.stack.push(Frame {
+                since,
                 action: Action::new("", ""),
                 application_uuid: String::new(),
                 doing,

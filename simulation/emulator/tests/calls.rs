@@ -52,8 +52,8 @@ fn loops_run_again_under_uuids_of_their_own() {
     let mut bench = Bench::subscribed();
     bench.park("u");
     bench.events();
-    bench.execute("u", "playback", TONE, "\nloops: 3");
-    bench.wait_ms(650);
+    bench.execute("u", "playback", "tone_stream://%(600,0,440)", "\nloops: 3");
+    bench.wait_ms(2_000);
     let events = bench.events();
     let runs: Vec<_> = events.iter().filter(|event| event.name() == "CHANNEL_EXECUTE").collect();
     let loops: Vec<_> = runs.iter().map(|event| event.get("variable_current_loop")).collect();
@@ -63,14 +63,54 @@ fn loops_run_again_under_uuids_of_their_own() {
 }
 
 #[test]
-fn an_argument_may_come_in_the_body() {
+fn what_ends_soon_or_is_broken_off_is_not_looped() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    bench.execute("u", "playback", TONE, "\nloops: 3\nEvent-UUID: short");
+    bench.execute("u", "set", "x=1", "\nloops: 3\nEvent-UUID: set");
+    bench.wait_ms(1_000);
+    bench.execute("u", "playback", "silence_stream://60000", "\nloops: 3\nEvent-UUID: broken");
+    bench.wait_ms(1_000);
+    bench.ask("api uuid_break u");
+    bench.wait_ms(1_000);
+    let expected = [
+        "+playback short",
+        "+set set",
+        "-set set",
+        "-playback short",
+        "+playback broken",
+        "-playback broken",
+    ];
+    assert_eq!(bench.executions(), expected);
+}
+
+#[test]
+fn an_argument_may_come_in_a_body_of_plain_text() {
     let mut bench = Bench::logged_in();
     bench.park("u");
-    bench.write(
-        FIRST,
-        b"sendmsg u\ncall-command: execute\nexecute-app-name: set\ncontent-length: 16\n\nfoo2=line1\nline2",
-    );
-    assert_eq!(bench.ask("api uuid_getvar u foo2"), "line1\nline2");
+    for (content_type, value) in [("", "_undef_"), ("content-type: text/plain\n", "line1\nline2")] {
+        let head = "sendmsg u\ncall-command: execute\nexecute-app-name: set";
+        let message = format!("{head}\n{content_type}content-length: 16\n\nfoo2=line1\nline2");
+        bench.write(FIRST, message.as_bytes());
+        assert_eq!(bench.ask("api uuid_getvar u foo2"), value);
+    }
+}
+
+#[test]
+fn what_is_broadcast_waits_its_turn_and_nothing_runs_inside_it() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    assert_eq!(bench.ask(&format!("api uuid_broadcast u {TONE} aleg")), "+OK Message sent\n");
+    bench.wait_ms(50);
+    bench.execute("u", "set", "x=1", "\nEvent-UUID: behind");
+    assert_eq!(bench.ask("api uuid_broadcast u set::a::b"), "+OK Message sent\n");
+    bench.wait_ms(500);
+    let runs = bench.executions();
+    let runs: Vec<_> = runs.iter().map(|run| run.split(' ').next().unwrap()).collect();
+    assert_eq!(runs, ["+playback", "-playback", "+set", "-set", "+set", "-set"]);
+    assert_eq!(bench.ask(&format!("api uuid_broadcast nosuch {TONE}")), "-ERR invalid uuid\n");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::switch::{ConnectionId, Switch};
 use fipple_protocol::esl::encode;
 
 const NO_CHANNEL: &str = "-ERR No such channel!\n";
+const SETVAR_MULTI_USAGE: &str = "<uuid> <var>=<value>;<var>=<value>...";
 const OK: &str = "+OK\n";
 
 impl Switch {
@@ -35,7 +36,12 @@ impl Switch {
             _ => {}
         }
         let Some(uuid) = self.channels.get(target).map(|channel| channel.uuid.clone()) else {
-            return NO_CHANNEL.into();
+            return match command {
+                "uuid_broadcast" => "-ERR invalid uuid\n".into(),
+                "uuid_record" | "uuid_recv_dtmf" => "-ERR Cannot locate session!\n".into(),
+                "uuid_setvar_multi" => format!("{NO_CHANNEL}-USAGE: {SETVAR_MULTI_USAGE}\n"),
+                _ => NO_CHANNEL.into(),
+            };
         };
         match command {
             "uuid_getvar" => self.channels[&uuid].value_of(rest.trim()).unwrap_or("_undef_").to_owned(),
@@ -166,15 +172,15 @@ impl Switch {
         self.make_runnable(uuid);
     }
 
-    /// `<path or app::arguments> [aleg|bleg|both]`
+    /// `<path or app::arguments> [aleg|bleg|both]`. What is played waits behind what was queued, and nothing runs
+    /// inside it.
     fn api_broadcast(&mut self, uuid: &Uuid, rest: &str, by: Option<ConnectionId>) -> String {
-        let (what, legs) = rest
-            .rsplit_once(' ')
-            .filter(|(_, legs)| matches!(*legs, "aleg" | "bleg" | "both"))
-            .unwrap_or((rest, "aleg"));
-        let (application, argument) = what.split_once("::").unwrap_or(("playback", what));
+        let (what, legs) = split_word(rest);
+        // Only the first colon can be part of the mark.
+        let named = what.split_once(':').and_then(|(name, rest)| Some((name, rest.strip_prefix(':')?)));
+        let (application, argument) = named.unwrap_or(("playback", what));
         let partner = self.channels[uuid].bridge_partner().map(Uuid::from);
-        let targets = match legs {
+        let targets = match legs.trim() {
             "bleg" => vec![partner],
             "both" => vec![Some(uuid.clone()), partner],
             _ => vec![Some(uuid.clone())],
@@ -185,13 +191,15 @@ impl Switch {
                     ("call-command".into(), "execute".into()),
                     ("execute-app-name".into(), application.to_owned()),
                     ("execute-app-arg".into(), argument.to_owned()),
+                    ("event-lock".into(), "true".into()),
+                    ("lead-frames".into(), "5".into()),
                 ],
                 action: CommandAction::Execute {
                     action: Action::new(application, argument),
                     loops: 1,
                     application_uuid: None,
                 },
-                event_lock: false,
+                event_lock: true,
                 connection: by,
             };
             self.modify(&target, |channel| channel.queue.push_back(command));
@@ -222,7 +230,7 @@ fn usage_of(command: &str, argument: &str) -> Option<&'static str> {
         "uuid_kill" => ("<uuid> [cause]", 1),
         "uuid_getvar" => ("<uuid> <var>", 2),
         "uuid_setvar" => ("<uuid> <var> [value]", 2),
-        "uuid_setvar_multi" => ("<uuid> <var>=<value>;<var>=<value>...", 2),
+        "uuid_setvar_multi" => (SETVAR_MULTI_USAGE, 2),
         "uuid_dump" => ("<uuid> [format]", 1),
         "uuid_exists" => ("<uuid>", 1),
         "uuid_park" => ("<uuid>", 1),

@@ -13,7 +13,7 @@ use crate::cause::Cause;
 use crate::channel::{CommandAction, Doing, Frame, PrivateCommand, Uuid};
 use crate::dialplan::Action;
 use crate::ledger::{Execution, HungUpBy};
-use crate::limits::APPLICATION_DEPTH_MAX;
+use crate::limits::{APPLICATION_DEPTH_MAX, SHORTEST_LOOP};
 use crate::switch::Switch;
 use crate::time::Time;
 
@@ -85,12 +85,18 @@ impl Switch {
         );
         let event_lock = command.as_ref().is_some_and(|(command, _)| command.event_lock);
         let by = command.as_ref().map_or(HungUpBy::Switch, |_| HungUpBy::Controller(connection));
+        let since = self.now;
         match self.start(uuid, &action, by) {
-            Started::Done(response) => self.completed(uuid, &action, &application_uuid, command, response),
+            Started::Done(response) => {
+                // Too short to be repeated.
+                let command = command.map(|(command, _)| (command, 0));
+                self.completed(uuid, &action, &application_uuid, command, response);
+            }
             Started::Runs(doing, until) => self.modify(uuid, |channel| {
                 let interrupted = false;
                 let silent = false;
                 channel.stack.push(Frame {
+                    since,
                     action,
                     application_uuid,
                     doing,
@@ -237,7 +243,10 @@ impl Switch {
             Doing::Sleep | Doing::Echo | Doing::Extension(_) => None,
         };
         if !frame.silent {
-            self.completed(uuid, &frame.action, &frame.application_uuid, frame.command, response);
+            let repeats =
+                !frame.interrupted && self.now.micros_since(frame.since) >= SHORTEST_LOOP.as_micros() as u64;
+            let command = frame.command.map(|(command, left)| (command, if repeats { left } else { 0 }));
+            self.completed(uuid, &frame.action, &frame.application_uuid, command, response);
         }
     }
 
