@@ -111,8 +111,9 @@ impl Attachment {
             SwitchCommand::Job(line) => {
                 self.connection.background(&line, job_timeout(COMMAND_HOP_MS)).await?
             }
-            SwitchCommand::Execute { application, argument } => {
+            SwitchCommand::Execute { application, argument, alone } => {
                 let execute = Execute::new(Some(channel), &application, &argument);
+                let execute = Execute { event_lock: alone, ..execute };
                 self.connection.command(Command::Execute(execute)).await?
             }
         };

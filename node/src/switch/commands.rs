@@ -9,8 +9,9 @@ pub(crate) enum SwitchCommand {
     Api(String),
     /// An API command that may take its time.
     Job(String),
-    /// A dialplan application in the channel's own thread, after what it does now.
-    Execute { application: String, argument: String },
+    /// A dialplan application in the channel's own thread, after what was queued before. Where it is `alone`, what
+    /// comes later waits for its end.
+    Execute { application: String, argument: String, alone: bool },
 }
 
 /// What has to be known of the switch to translate a command.
@@ -47,9 +48,11 @@ pub(crate) fn translate(
         ChannelCommand::Play { file } if facts.is_parked(uuid) => execute("playback", file, facts),
         ChannelCommand::Play { file } => {
             word("file", file)?;
-            // uuid_broadcast would take it for an application, and run that.
-            if file.contains("::") {
-                return Err(invalid("file", "it may hold no '::' while the channel does something else"));
+            // uuid_broadcast takes what stands before '::' for an application, and quotes and backslashes for its own
+            // syntax.
+            if file.contains("::") || file.contains(['\'', '\\']) {
+                let detail = "it may hold no '::', quote or backslash while the channel does something else";
+                return Err(invalid("file", detail));
             }
             api(format!("uuid_broadcast {uuid} {file} aleg"))
         }
@@ -71,7 +74,8 @@ pub(crate) fn translate(
         ChannelCommand::Bridge { to } => execute("bridge", to, facts),
         ChannelCommand::Set { name: variable, value } => api(set(uuid, variable, value)?),
         ChannelCommand::Execute { application, argument } => execute(application, argument, facts),
-        ChannelCommand::Break => api(format!("uuid_break {uuid} all")),
+        // With `all` it would also forget what waits, the steps of a flow and their marks among it.
+        ChannelCommand::Break => api(format!("uuid_break {uuid}")),
     }
 }
 
@@ -89,9 +93,9 @@ pub(crate) fn judge(uuid: &str, reply: &str) -> Result<String, Refusal> {
     if !reply.starts_with('-') {
         return Ok(reply.to_owned());
     }
-    // uuid_* commands, sendmsg and uuid_bridge each say it in their own way (transcripts c_api_bgapi/api_replies,
-    // d_sendmsg/execute_basic and m_transfer/uuid_bridge_bad).
-    if ["-ERR No such channel", "-ERR invalid session id", "-ERR Invalid uuid"]
+    // uuid_* commands, sendmsg, uuid_bridge and uuid_broadcast each say it in their own way (transcripts
+    // c_api_bgapi/api_replies, d_sendmsg/execute_basic and m_transfer/uuid_bridge_bad).
+    if ["-ERR No such channel", "-ERR invalid session id", "-ERR Invalid uuid", "-ERR invalid uuid"]
         .iter()
         .any(|words| reply.starts_with(words))
     {
@@ -105,7 +109,9 @@ fn execute(application: &str, argument: &str, facts: &impl SwitchFacts) -> Resul
         let detail = format!("the switch knows no application {application:?} and would hang up the call");
         return Err(invalid("application", &detail));
     }
-    Ok(SwitchCommand::Execute { application: application.to_owned(), argument: argument.to_owned() })
+    // A bridge lasts as long as the people talk: what is played to them is not to wait until they have finished.
+    let alone = application != "bridge";
+    Ok(SwitchCommand::Execute { application: application.to_owned(), argument: argument.to_owned(), alone })
 }
 
 fn set(uuid: &str, variable: &str, value: &str) -> Result<String, Refusal> {
@@ -170,7 +176,9 @@ mod tests {
         match translate(uuid, &command, &Facts).unwrap() {
             SwitchCommand::Api(line) => line,
             SwitchCommand::Job(line) => format!("job {line}"),
-            SwitchCommand::Execute { application, argument } => format!("execute {application} {argument}"),
+            SwitchCommand::Execute { application, argument, alone } => {
+                format!("execute {application} {argument}{}", if alone { " alone" } else { "" })
+            }
         }
     }
 
@@ -183,14 +191,17 @@ mod tests {
         assert_eq!(line("a", ChannelCommand::Answer), "uuid_answer a");
         assert_eq!(line("a", json(r#"{"action":"hangup"}"#)), "uuid_kill a NORMAL_CLEARING");
         assert_eq!(line("a", json(r#"{"action":"hangup","cause":"USER_BUSY"}"#)), "uuid_kill a USER_BUSY");
-        assert_eq!(line("a", json(r#"{"action":"play","file":"a b.wav"}"#)), "execute playback a b.wav");
+        assert_eq!(
+            line("a", json(r#"{"action":"play","file":"a b.wav"}"#)),
+            "execute playback a b.wav alone"
+        );
         assert_eq!(line("b", json(r#"{"action":"play","file":"ab.wav"}"#)), "uuid_broadcast b ab.wav aleg");
         let transfer = json(r#"{"action":"transfer","extension":"1000"}"#);
         assert_eq!(line("a", transfer), "uuid_transfer a 1000 XML default");
         assert_eq!(line("a", json(r#"{"action":"bridge","to":"b"}"#)), "job uuid_bridge a b");
         assert_eq!(line("a", json(r#"{"action":"bridge","to":"user/1"}"#)), "execute bridge user/1");
         assert_eq!(line("a", json(r#"{"action":"set","name":"x","value":"y z"}"#)), "uuid_setvar a x y z");
-        assert_eq!(line("a", json(r#"{"action":"break"}"#)), "uuid_break a all");
+        assert_eq!(line("a", json(r#"{"action":"break"}"#)), "uuid_break a");
     }
 
     #[test]
@@ -212,14 +223,20 @@ mod tests {
             assert!(matches!(refusal, Refusal::InvalidArgument { .. }), "{text}: {refusal}");
         }
         assert!(translate("a b", &ChannelCommand::Park, &Facts).is_err());
-        for file in ["a b.wav", "hangup::NORMAL_CLEARING"] {
+        for file in ["a b.wav", "hangup::NORMAL_CLEARING", "it's.wav", "a\\sb.wav"] {
             assert!(translate("b", &ChannelCommand::Play { file: file.into() }, &Facts).is_err(), "{file}");
         }
     }
 
     #[test]
     fn a_missing_channel_is_told_from_a_refusal() {
-        for reply in ["-ERR No such channel!\n", "-ERR invalid session id [x]", "-ERR Invalid uuid\n"] {
+        for reply in [
+            "-ERR No such channel!\n",
+            "-ERR No such channel!\n-USAGE: <uuid> <var>=<value>;<var>=<value>...\n",
+            "-ERR invalid session id [x]",
+            "-ERR Invalid uuid\n",
+            "-ERR invalid uuid\n",
+        ] {
             assert!(matches!(judge("x", reply), Err(Refusal::UnknownChannel { .. })), "{reply}");
         }
         for reply in ["-ERROR\n", "-USAGE: <uuid> [cause]\n", "-ERR Operation failed\n"] {

@@ -71,7 +71,7 @@ pub enum ChannelCommand {
         #[serde(default)]
         argument: String,
     },
-    /// Stop what is played to it.
+    /// Stop what is played to it. What was asked for behind it comes next.
     #[n(8)]
     Break,
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use fipple_emulator::InboundCall;
-use fipple_protocol::peer::{ChannelCommand, Refusal};
+use fipple_protocol::peer::{ChannelCommand, ChannelInfo, Refusal};
 use tokio::time::sleep;
 
 use super::world::World;
@@ -73,6 +73,39 @@ async fn a_command_that_sends_the_call_elsewhere_ends_its_flow() {
     assert_eq!((record.ended, super::world::applications(&record)), (None, vec!["answer", "playback"]));
     let info = world.channel_when(&uuid, |_| true).await;
     assert_eq!((info.parked, info.flow.as_deref()), (true, Some("park")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_break_ends_what_is_played_and_no_step_behind_it() {
+    let world = World::new(2).await;
+    world.attached().await;
+    let uuid = world.call("three").await;
+    let plays = |info: &ChannelInfo| info.application.as_deref() == Some("playback");
+    world.channel_when(&uuid, plays).await;
+    let calls = world.other_than(&[]);
+    // Behind the step that plays, and before the one that hangs up.
+    calls.command(&uuid, command(r#"{"action":"play","file":"other.wav"}"#)).await.unwrap();
+    calls.command(&uuid, ChannelCommand::Break).await.unwrap();
+    let done =
+        || async { calls.switch_api("pbx", &format!("uuid_getvar {uuid} fipple_done")).await.unwrap() };
+    world.channel_when(&uuid, |info| info.done == 2 && plays(info)).await;
+    assert_eq!(done().await, "2", "the switch itself knows of the step that was broken off");
+    calls.command(&uuid, ChannelCommand::Break).await.unwrap();
+    assert_eq!(world.record_at_end(&uuid).await.cause, "USER_BUSY", "the flow goes on to its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridged_caller_is_played_to_at_once() {
+    let world = World::new(2).await;
+    world.attached().await;
+    let uuid = world.call("park").await;
+    world.channel_when(&uuid, |info| info.owner.is_some()).await;
+    let calls = world.other_than(&[]);
+    calls.command(&uuid, ChannelCommand::Bridge { to: "user/1001".to_owned() }).await.unwrap();
+    world.channel_when(&uuid, |info| info.bridged_to.is_some()).await;
+    calls.command(&uuid, command(r#"{"action":"play","file":"long.wav"}"#)).await.unwrap();
+    let info = world.channel_when(&uuid, |info| info.application.as_deref() == Some("playback")).await;
+    assert!(info.bridged_to.is_some());
 }
 
 #[tokio::test(start_paused = true)]
