@@ -72,6 +72,8 @@ pub(crate) struct Channel {
     pub(crate) info: ChannelInfo,
     /// Fipple's control of the call, where the channel is the A leg of a call that it controls.
     pub(crate) claim: Option<Claim>,
+    /// The channel is in the state or the application `park`, whatever runs on top of it.
+    pub(crate) in_park: bool,
     /// When the switch last said something about the channel, in microseconds since 1970 by its clock.
     pub(crate) heard_at_us: u64,
     /// Which execution `info.application` is.
@@ -114,20 +116,44 @@ impl Channel {
             ..ChannelInfo::default()
         };
         let heard_at_us = data.number(names::EVENT_DATE_TIMESTAMP).unwrap_or_default();
-        Self { info, claim: None, heard_at_us, application_uuid: None, hung_up: false }
+        Self { info, claim: None, in_park: false, heard_at_us, application_uuid: None, hung_up: false }
     }
 
     /// A channel as `uuid_dump` shows it.
     pub(crate) fn from_dump(switch: &str, uuid: &str, dump: &ChannelDump) -> Self {
         let mut channel = Self::new(switch, uuid, dump);
         let application = dump.variable("current_application").map(bounded);
-        channel.info.parked = application.as_deref() == Some("park");
-        channel.info.application = application;
-        // Only a leg that is bridged names the other one here for longer than it rings.
-        if dump.number("Caller-Channel-Bridged-Time").is_some_and(|us| us > 0) {
+        let state = dump.header(names::CHANNEL_STATE).unwrap_or_default();
+        // The states of a leg that uuid_bridge took, and of every B leg.
+        let exchanges = ["CS_SOFT_EXECUTE", "CS_EXCHANGE_MEDIA", "CS_HIBERNATE"].contains(&&*state);
+        let named_park = application.as_deref() == Some("park");
+        // uuid_park is a state and no application, and the last application's name stays.
+        channel.in_park = !exchanges && (named_park || state == "CS_PARK");
+        // Only a leg that is or was bridged names the other one here for longer than it rings.
+        let was_bridged = dump.number("Caller-Channel-Bridged-Time").is_some_and(|us| us > 0);
+        if was_bridged && (exchanges || !named_park) {
             channel.info.bridged_to = dump.variable("signal_bond").map(bounded);
         }
+        channel.info.parked = channel.in_park && channel.info.bridged_to.is_none();
+        channel.info.application = application;
         channel
+    }
+
+    /// Notes that the channel waits for commands from now on.
+    pub(crate) fn park(&mut self) {
+        self.in_park = true;
+        self.info.parked = true;
+        if self.info.application.as_deref() != Some("park") {
+            self.info.application = Some("park".to_owned());
+            self.application_uuid = None;
+        }
+    }
+
+    /// Notes that the channel is bridged no more. No event says that it is back in `park` after an application that
+    /// bridged it.
+    pub(crate) fn end_bridge(&mut self) {
+        self.info.bridged_to = None;
+        self.info.parked = self.in_park && !self.hung_up;
     }
 
     /// Reads whether fipple controls the call, from variables that stand in the data.

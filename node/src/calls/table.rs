@@ -134,7 +134,7 @@ impl Table {
                 CallEventKind::Answered
             }
             b"CHANNEL_PARK" => {
-                channel.info.parked = true;
+                channel.park();
                 if channel.claim.is_none() {
                     channel.read_claim(&event);
                     let unowned = channel.claim.is_some() && self.unowned.insert(uuid.to_owned());
@@ -143,6 +143,7 @@ impl Table {
                 CallEventKind::Parked
             }
             b"CHANNEL_UNPARK" => {
+                channel.in_park = false;
                 channel.info.parked = false;
                 return Change::default();
             }
@@ -202,7 +203,7 @@ impl Table {
             if let Some(channel) = self.channels.get_mut(one)
                 && channel.info.bridged_to.as_deref() == Some(another)
             {
-                channel.info.bridged_to = None;
+                channel.end_bridge();
             }
         }
         self.tell(uuid, CallEventKind::Unbridged)
@@ -241,6 +242,18 @@ impl Table {
             self.unowned.insert(uuid.to_owned());
         }
         Change { unowned, lost, tell: None }
+    }
+
+    /// Looks through all channels for those that were bridged to one that is no more: a dump still names it.
+    pub(crate) fn forget_ended_partners(&mut self) {
+        let is_gone = |uuid: &String| !self.channels.contains_key(uuid);
+        let alone = |channel: &&Channel| channel.info.bridged_to.as_ref().is_some_and(is_gone);
+        let alone: Vec<_> = self.all().filter(alone).map(|channel| channel.info.uuid.clone()).collect();
+        for uuid in alone {
+            if let Some(channel) = self.channels.get_mut(&uuid) {
+                channel.end_bridge();
+            }
+        }
     }
 
     /// Ends a channel of which the switch knows nothing any more.

@@ -1,5 +1,6 @@
 use fipple_protocol::call::step_uuid;
 use fipple_protocol::esl::Decoder;
+use serde_json::json;
 
 use super::*;
 use crate::calls::channel::Claim;
@@ -154,6 +155,64 @@ fn a_dump_that_is_older_than_an_event_changes_nothing() {
     apply(&mut table, "CHANNEL_DESTROY", "a", "");
     assert!(!table.refresh("a", &dump(2000)).unowned);
     assert_eq!(table.len(), 0, "the dead stay dead");
+}
+
+#[test]
+fn a_dump_tells_who_is_parked_and_who_is_bridged() {
+    let mut table = Table::new("pbx");
+    let mut expected = Vec::new();
+    // As FreeSWITCH 1.11.3 shows them: what is over leaves its traces.
+    for (uuid, state, application, bond, parked, bridged) in [
+        ("parked", "CS_EXECUTE", "park", "", true, false),
+        ("parked-by-uuid_park", "CS_PARK", "set", "", true, false),
+        ("parked-after-uuid_bridge", "CS_PARK", "park", "ended", true, false),
+        ("played-to-after-bridge", "CS_PARK", "playback", "ended", true, false),
+        ("bridged-by-uuid_bridge", "CS_SOFT_EXECUTE", "park", "its-partner", false, true),
+        ("its-partner", "CS_EXCHANGE_MEDIA", "park", "bridged-by-uuid_bridge", false, true),
+        ("bridged-by-bridge", "CS_EXECUTE", "bridge", "its-partner", false, true),
+        ("elsewhere", "CS_EXECUTE", "playback", "", false, false),
+    ] {
+        let bridged_at = u8::from(!bond.is_empty());
+        let dump = json!({
+            "Channel-State": state, "variable_current_application": application, "variable_signal_bond": bond,
+            "Caller-Channel-Bridged-Time": bridged_at.to_string(),
+        });
+        table.refresh(uuid, &ChannelDump::parse(&dump.to_string()).unwrap());
+        expected.push((uuid, parked, bridged.then(|| bond.to_owned())));
+    }
+    table.forget_ended_partners();
+    for (uuid, parked, bridged_to) in expected {
+        let info = table.info(uuid).unwrap();
+        assert_eq!((info.parked, info.bridged_to), (parked, bridged_to), "{uuid}");
+    }
+}
+
+#[test]
+fn a_channel_is_parked_again_after_its_bridge() {
+    let mut table = Table::new("pbx");
+    let parked = |table: &Table| table.info("a").map(|info| (info.parked, info.application)).unwrap();
+    let told = |name: &str| Some(name.to_owned());
+    let park = "Application: park\nApplication-UUID: 1\n";
+    let bridge = "Application: bridge\nApplication-UUID: 2\n";
+    let legs = "Bridge-A-Unique-ID: a\nBridge-B-Unique-ID: b\n";
+    // The application `bridge` on top of `park`, in the order that FreeSWITCH 1.11.3 tells it.
+    apply(&mut table, "CHANNEL_EXECUTE", "a", park);
+    apply(&mut table, "CHANNEL_PARK", "a", "");
+    apply(&mut table, "CHANNEL_EXECUTE", "a", bridge);
+    apply(&mut table, "CHANNEL_BRIDGE", "a", legs);
+    assert_eq!(parked(&table), (false, told("bridge")));
+    apply(&mut table, "CHANNEL_UNBRIDGE", "a", legs);
+    apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", bridge);
+    assert_eq!(parked(&table), (true, told("park")));
+    // uuid_bridge and then uuid_park.
+    apply(&mut table, "CHANNEL_UNPARK", "a", "");
+    apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", park);
+    apply(&mut table, "CHANNEL_EXECUTE", "a", "Application: uuid_bridge\n");
+    apply(&mut table, "CHANNEL_BRIDGE", "a", legs);
+    apply(&mut table, "CHANNEL_UNBRIDGE", "a", legs);
+    assert_eq!(parked(&table), (false, told("uuid_bridge")));
+    apply(&mut table, "CHANNEL_PARK", "a", "");
+    assert_eq!(parked(&table), (true, told("park")));
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub(super) async fn reconcile(
             switch.vanished(&uuid);
         }
     }
+    switch.table().forget_ended_partners();
     Ok(())
 }
 
