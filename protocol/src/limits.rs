@@ -7,6 +7,10 @@
 /// (`transcripts/a_inbound_auth/auth_content_length_too_big`) and holds `show channels` of 20,000 channels.
 pub const PEER_FRAME_MAX_BYTES: usize = 16 * 1024 * 1024;
 
+/// How large a stream's buffer may stay once it is empty, in bytes: a router with a stream of each kind to each of 128
+/// peers cannot keep the largest answer of each.
+pub const PEER_BUFFER_KEPT_BYTES: usize = 64 * 1024;
+
 // --- Event Socket, from a switch ---
 
 /// The longest header block of a frame, in bytes. The largest recorded one is the answer to an outbound `connect`,

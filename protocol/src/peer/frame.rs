@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use minicbor::{Decode, Encode};
 
-use crate::limits::PEER_FRAME_MAX_BYTES;
+use crate::limits::{PEER_BUFFER_KEPT_BYTES, PEER_FRAME_MAX_BYTES};
 
 /// A stream's bytes are no frames. The connection is of no further use.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,9 @@ impl FrameDecoder {
         let frame = &self.buffer.make_contiguous()[4..4 + announced_bytes];
         let message = minicbor::decode(frame)?;
         self.buffer.drain(..4 + announced_bytes);
+        if self.buffer.is_empty() {
+            self.buffer.shrink_to(PEER_BUFFER_KEPT_BYTES);
+        }
         Ok(Some(message))
     }
 }
@@ -116,6 +119,16 @@ mod tests {
         let mut decoder = FrameDecoder::default();
         decoder.feed(&u32::MAX.to_be_bytes());
         assert!(matches!(decoder.next_message::<ControlMessage>(), Err(FrameError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_large_frame_leaves_no_large_buffer_behind() {
+        let mut bytes = Vec::new();
+        write_frame(&Response::Text("x".repeat(1024 * 1024)), &mut bytes).unwrap();
+        let mut decoder = FrameDecoder::default();
+        decoder.feed(&bytes);
+        assert!(matches!(decoder.next_message(), Ok(Some(Response::Text(_)))));
+        assert!(decoder.buffer.capacity() <= PEER_BUFFER_KEPT_BYTES, "{}", decoder.buffer.capacity());
     }
 
     #[test]
