@@ -314,7 +314,11 @@ fn check_name(key: &str, name: &str) -> Result<(), Error> {
 }
 
 fn check_address(key: &str, address: &str) -> Result<(), Error> {
-    let is_host = |host: &str| !host.is_empty() && (!host.contains(':') || host.starts_with('['));
+    let is_host = |host: &str| {
+        !host.is_empty()
+            && (!host.contains(':') || host.starts_with('['))
+            && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+    };
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
     match address.rsplit_once(':') {
         Some((host, port)) if is_host(host) && is_port(port) => Ok(()),
@@ -409,6 +413,7 @@ mod tests {
             ("[[switch]]\nname = \"a\"\naddress = \"::1:8021\"", "switch.address"),
             ("seeds = [\"10.0.0.1\"]", "seeds"),
             ("seeds = [\"h:0\"]", "seeds"),
+            ("seeds = [\"h h:1\"]", "seeds"),
             ("advertise = \"h:\"", "advertise"),
             ("api_tls = { certificate = \"x\" }", "api_tls"),
         ];

@@ -89,11 +89,16 @@ impl Facts {
         Ok((text, self.switches.len() - facts.switches.len()))
     }
 
-    /// Whether the texts have a bearable length, and the address is one.
+    /// Whether the texts have a bearable length and can be shown on a terminal, and the address is one.
     fn is_sound(&self) -> bool {
-        let texts = [&self.name, &self.address, &self.zone, &self.version];
-        let is_short = |text: &String| text.len() <= FACT_TEXT_MAX_BYTES;
-        texts.into_iter().chain(&self.api_address).all(is_short) && self.address.parse::<SocketAddr>().is_ok()
+        let own = [&self.name, &self.address, &self.zone, &self.version];
+        let mut own = own.into_iter().chain(&self.api_address);
+        // How long all of these are together is bounded already.
+        let mut of_switches = self.switches.iter().flat_map(|one| [&one.name, &one.zone, &one.address]);
+        let is_plain = |text: &String| !text.contains(char::is_control);
+        own.all(|text| text.len() <= FACT_TEXT_MAX_BYTES && is_plain(text))
+            && of_switches.all(is_plain)
+            && self.address.parse::<SocketAddr>().is_ok()
     }
 }
 
@@ -126,7 +131,7 @@ fn verify(text: &str) -> Result<(NodeId, Facts), &'static str> {
     key.verify(&message, &signed.signature).map_err(|_| "the signature is wrong")?;
     let facts: Facts = minicbor::decode(&signed.facts).map_err(|_| "they are malformed")?;
     if !facts.is_sound() {
-        return Err("a text is too long, or the address is none");
+        return Err("a text is too long or has control characters, or the address is none");
     }
     Ok((node_id(&signed.public_key), facts))
 }
@@ -286,8 +291,13 @@ mod tests {
         for nonsense in ["", "0", "zz", "é", &text[..text.len() - 2], &"0".repeat(5_000)] {
             assert!(matches!(book.hear(&name, nonsense), Heard::Refused(_)), "{nonsense}");
         }
-        let unsound = Facts { address: "nowhere".into(), ..facts() };
-        assert!(matches!(book.hear(&name, &unsound.sign(&node).unwrap().0), Heard::Refused(_)));
+        for unsound in [
+            Facts { address: "nowhere".into(), ..facts() },
+            Facts { name: "\x1b[2J".into(), ..facts() },
+            Facts { switches: vec![SwitchFact { name: "a\nb".into(), ..switch(0) }], ..facts() },
+        ] {
+            assert!(matches!(book.hear(&name, &unsound.sign(&node).unwrap().0), Heard::Refused(_)));
+        }
         assert_eq!(book.iter().count(), 0);
     }
 
