@@ -34,8 +34,8 @@ pub enum Error {
         /// The node's name or id.
         node: String,
     },
-    /// A file of the data directory cannot be understood. It was left as it is.
-    #[error("{file} in the data directory is damaged: {detail}")]
+    /// A file of the data directory, or a join token, cannot be understood. It was left as it is.
+    #[error("{file} cannot be understood: {detail}")]
     Damaged {
         /// The file's name.
         file: String,

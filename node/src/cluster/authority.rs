@@ -47,8 +47,8 @@ impl Authority {
         let damaged = |detail: String| Error::Damaged { file: origin.to_owned(), detail };
         let text = String::from_utf8_lossy(certificate).into_owned();
         let name = text.lines().find_map(|line| line.strip_prefix(NAME_LINE)).unwrap_or("unnamed").trim();
-        let certificate =
-            CertificateDer::from_pem_slice(certificate).map_err(|error| damaged(error.to_string()))?;
+        let certificate = CertificateDer::from_pem_slice(certificate)
+            .map_err(|error| damaged(no_pem("certificate", &error)))?;
         let key = key_from_pem(key, origin)?;
         if public_key(&certificate).as_deref() != Some(key.der_bytes()) {
             return Err(damaged("the certificate and the key do not belong together".into()));
@@ -125,8 +125,12 @@ pub(super) fn new_key(host: &Host) -> Result<KeyPair, Error> {
 /// The Ed25519 key of a PEM text, which `origin` names in errors.
 pub(super) fn key_from_pem(pem: &[u8], origin: &str) -> Result<KeyPair, Error> {
     let damaged = |detail: String| Error::Damaged { file: origin.to_owned(), detail };
-    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|error| damaged(error.to_string()))?;
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|error| damaged(no_pem("key", &error)))?;
     key_from_der(&der).map_err(|error| damaged(error.to_string()))
+}
+
+fn no_pem(what: &str, error: &rustls::pki_types::pem::Error) -> String {
+    format!("it holds no {what} in PEM ({error})")
 }
 
 fn key_from_der(der: &PrivatePkcs8KeyDer<'_>) -> Result<KeyPair, rcgen::Error> {

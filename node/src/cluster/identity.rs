@@ -193,7 +193,12 @@ mod tests {
         assert_ne!(enrolled.id(), init.id());
         assert_eq!(enrolled.ca_certificate(), init.ca_certificate());
         let third = TestDirectory::new("token-3");
-        assert!(matches!(Identity::enrol(&third.host(), b"no token"), Err(Error::Damaged { .. })));
+        let refused = Identity::enrol(&third.host(), b"no token").err().unwrap();
+        assert!(matches!(refused, Error::Damaged { .. }));
+        assert_eq!(
+            refused.to_string(),
+            "the join token cannot be understood: it holds no certificate in PEM (no items found)"
+        );
         assert!(Identity::load(&third.host()).unwrap().is_none(), "nothing is left of a failure");
     }
 
