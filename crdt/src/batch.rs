@@ -228,9 +228,11 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_NAME_BYTES && !name.contains(char::is_control)
 }
 
-/// The beginning of a name of unknown length, for an error.
+/// The beginning of a name of unknown length, for an error. What could begin a new line in a log, or command a terminal,
+/// is replaced.
 pub(crate) fn shorten(name: &str) -> String {
-    name.chars().take(MAX_NAME_BYTES).collect()
+    let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    name.chars().take(MAX_NAME_BYTES).map(visible).collect()
 }
 
 #[cfg(test)]
@@ -311,8 +313,10 @@ mod tests {
         }
         let newer = signed_again(ChangeBatch { version: BATCH_VERSION + 1, ..batch() }, &member);
         assert!(matches!(newer.open(&members), Err(Error::InvalidBatch { .. })));
-        let unnamed = signed_again(ChangeBatch { document: "a\0b".to_owned(), ..batch() }, &member);
-        assert!(matches!(unnamed.open(&members), Err(Error::InvalidBatch { .. })));
+        let unnamed = signed_again(ChangeBatch { document: "a\n\x1bb".to_owned(), ..batch() }, &member);
+        let refused = unnamed.open(&members).unwrap_err();
+        assert!(matches!(refused, Error::InvalidBatch { .. }));
+        assert!(!refused.to_string().contains(char::is_control), "{refused:?}");
 
         let many = vec![batch().changes[0].clone(); MAX_BATCH_CHANGES + 1];
         let many = SyncMessage::push(ChangeBatch { changes: many, ..batch() });

@@ -21,6 +21,10 @@ pub const API_BODY_MAX_BYTES: usize = 1024 * 1024;
 /// than the 15 s at which Prometheus asks by default, so that it keeps its connection.
 pub const API_HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The same for a connection that comes when half of [`API_CONNECTIONS_MAX`] are taken: enough for any client that means
+/// to ask something, and short for one that only holds the place.
+pub const API_CROWDED_HEADER_READ_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long a request's body may take: 1 MiB over the slowest link that anybody works on (1 Mbit/s).
 pub const API_BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 

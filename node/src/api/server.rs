@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -17,8 +18,8 @@ use super::stalled::Stalled;
 use super::tls::{TlsMaterial, acceptor};
 use crate::Error;
 use crate::limits::{
-    API_ACCEPT_RETRY, API_CONNECTIONS_MAX, API_HEADER_MAX_BYTES, API_HEADER_READ_TIMEOUT, API_STOP_TIMEOUT,
-    API_TLS_HANDSHAKE_TIMEOUT, API_WRITE_STALL_TIMEOUT,
+    API_ACCEPT_RETRY, API_CONNECTIONS_MAX, API_CROWDED_HEADER_READ_TIMEOUT, API_HEADER_MAX_BYTES,
+    API_HEADER_READ_TIMEOUT, API_STOP_TIMEOUT, API_TLS_HANDSHAKE_TIMEOUT, API_WRITE_STALL_TIMEOUT,
 };
 use crate::net::{BoxStream, Listener, Network, Stream};
 
@@ -90,7 +91,8 @@ async fn serve(mut listener: Box<dyn Listener>, connection: Connection, metrics:
             accepted = listener.accept(), if connections.len() < API_CONNECTIONS_MAX => match accepted {
                 Ok((stream, peer)) => {
                     let span = tracing::info_span!("api", %peer);
-                    connections.spawn(connection.clone().run(stream).instrument(span));
+                    let patience = header_patience(connections.len());
+                    connections.spawn(connection.clone().run(stream, patience).instrument(span));
                 }
                 Err(error) => {
                     // Out of file descriptors, as a rule: others are about to be closed.
@@ -104,6 +106,16 @@ async fn serve(mut listener: Box<dyn Listener>, connection: Connection, metrics:
     let all_ended = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(API_STOP_TIMEOUT, all_ended).await.is_err() {
         tracing::warn!("REST requests were still under way when the node stopped");
+    }
+}
+
+/// How long a new connection may take over its headers. Those who say nothing must not keep others out for long, so
+/// patience is short once half of the places are taken.
+fn header_patience(connections: usize) -> Duration {
+    if connections < API_CONNECTIONS_MAX / 2 {
+        API_HEADER_READ_TIMEOUT
+    } else {
+        API_CROWDED_HEADER_READ_TIMEOUT
     }
 }
 
@@ -121,11 +133,11 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: BoxStream) {
+    async fn run(self, stream: BoxStream, patience: Duration) {
         let ended = match self.tls.clone() {
-            None => self.http(stream).await,
+            None => self.http(stream, patience).await,
             Some(tls) => match tokio::time::timeout(API_TLS_HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.http(stream).await,
+                Ok(Ok(stream)) => self.http(stream, patience).await,
                 Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
                 Err(_elapsed) => return tracing::debug!("TLS handshake took too long"),
             },
@@ -135,11 +147,11 @@ impl Connection {
         }
     }
 
-    async fn http(mut self, stream: impl Stream + 'static) -> hyper::Result<()> {
+    async fn http(mut self, stream: impl Stream + 'static, patience: Duration) -> hyper::Result<()> {
         let io = TokioIo::new(Stalled::new(stream, API_WRITE_STALL_TIMEOUT));
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(API_HEADER_READ_TIMEOUT)
+            .header_read_timeout(patience)
             .max_header_size(API_HEADER_MAX_BYTES)
             .serve_connection(io, TowerToHyperService::new(self.router));
         tokio::pin!(serving);

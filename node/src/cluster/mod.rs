@@ -22,7 +22,7 @@ mod seeds;
 mod streams;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod tls;
 mod view;

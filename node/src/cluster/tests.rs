@@ -17,16 +17,16 @@ use crate::net::{BoxStream, Listener, Network};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory that is removed when the test ends.
-pub(super) struct TestDirectory(PathBuf);
+pub(crate) struct TestDirectory(PathBuf);
 
 impl TestDirectory {
-    pub(super) fn new(label: &str) -> Self {
+    pub(crate) fn new(label: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(std::env::temp_dir().join(format!("fipple-cluster-{}-{nth}-{label}", std::process::id())))
     }
 
-    pub(super) fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         Host::system(&self.0).unwrap()
     }
 }

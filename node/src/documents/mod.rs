@@ -58,7 +58,12 @@ impl Documents {
     /// If the file cannot be opened or is damaged, or the node's key cannot sign.
     pub fn open(host: &Host, identity: &Identity) -> Result<Self, Error> {
         let file = host.disk.open_storage(STORE_FILE).map_err(Error::io(format!("open {STORE_FILE}")))?;
-        let store = Store::open(Storage(file))?;
+        let store = Store::open(Storage(file)).map_err(|error| Error::Damaged {
+            file: STORE_FILE.to_owned(),
+            detail: format!(
+                "{error}. Move it away and start again: the other members bring back what they have"
+            ),
+        })?;
         let incarnation = incarnation::of(host, &store)?;
         let signer = trust::NodeSigner::new(identity)?;
         let inner = Inner {
@@ -205,5 +210,21 @@ impl fipple_crdt::StorageBackend for Storage {
 
     fn close(&self) -> std::io::Result<()> {
         self.0.close()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::tests::TestDirectory;
+
+    #[test]
+    fn a_damaged_store_is_named_with_the_way_out() {
+        let directory = TestDirectory::new("damaged-store");
+        let host = directory.host();
+        let identity = Identity::init(&host, "lab").unwrap();
+        host.disk.replace(STORE_FILE, &[7; 8192]).unwrap();
+        let error = Documents::open(&host, &identity).err().unwrap().to_string();
+        assert!(error.contains(STORE_FILE) && error.contains("Move it away"), "{error}");
     }
 }
