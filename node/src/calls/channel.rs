@@ -74,6 +74,9 @@ pub(crate) struct Channel {
     pub(crate) claim: Option<Claim>,
     /// The channel is in the state or the application `park`, whatever runs on top of it.
     pub(crate) in_park: bool,
+    /// Whether everything is known of the channel: its life was heard from its beginning, or the switch was asked.
+    /// An event in the middle of a life does not say who controls the call.
+    pub(crate) whole: bool,
     /// When the switch last said something about the channel, in microseconds since 1970 by its clock.
     pub(crate) heard_at_us: u64,
     /// Which execution `info.application` is.
@@ -116,12 +119,21 @@ impl Channel {
             ..ChannelInfo::default()
         };
         let heard_at_us = data.number(names::EVENT_DATE_TIMESTAMP).unwrap_or_default();
-        Self { info, claim: None, in_park: false, heard_at_us, application_uuid: None, hung_up: false }
+        Self {
+            info,
+            claim: None,
+            in_park: false,
+            whole: false,
+            heard_at_us,
+            application_uuid: None,
+            hung_up: false,
+        }
     }
 
     /// A channel as `uuid_dump` shows it.
     pub(crate) fn from_dump(switch: &str, uuid: &str, dump: &ChannelDump) -> Self {
         let mut channel = Self::new(switch, uuid, dump);
+        channel.whole = true;
         let application = dump.variable("current_application").map(bounded);
         let state = dump.header(names::CHANNEL_STATE).unwrap_or_default();
         // The states of a leg that uuid_bridge took, and of every B leg.
@@ -167,6 +179,14 @@ impl Channel {
         self.info.done = data.variable(DONE_VARIABLE).and_then(|done| done.parse().ok()).unwrap_or_default();
         self.info.flow = data.variable(FLOW_VARIABLE).filter(|flow| !flow.is_empty()).map(bounded);
         self.claim = Some(Claim { owner, ..Claim::default() });
+    }
+
+    /// Takes over who controls the call from a description that is older in everything else.
+    pub(crate) fn take_claim_of(&mut self, older: Self) {
+        self.whole = true;
+        self.claim = older.claim;
+        self.info.epoch = older.info.epoch;
+        self.info.flow = older.info.flow;
     }
 
     /// Takes over what every event of a channel says.

@@ -105,7 +105,8 @@ impl Running {
 async fn snapshot(switch: &AttachedSwitch, call: &str) -> Result<Option<CallSnapshot>, Refusal> {
     match switch.attachment()?.done(call).await? {
         None => switch.vanished(call),
-        Some(_) if switch.table().get(call).is_none() => switch.learn(call).await,
+        // No answer would mean that the call is over: what is not known to be controlled is asked for first.
+        Some(_) if switch.table().snapshot(call).is_none() => switch.learn(call).await,
         Some(done) => switch.table().note_done(call, done),
     }
     Ok(switch.table().snapshot(call))

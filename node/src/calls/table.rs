@@ -121,7 +121,8 @@ impl Table {
             if event.get(CREATED_TIME).is_none() {
                 return Change::default();
             }
-            if !self.insert(uuid, Channel::new(&self.switch, uuid, &event)) {
+            let whole = name == b"CHANNEL_CREATE";
+            if !self.insert(uuid, Channel { whole, ..Channel::new(&self.switch, uuid, &event) }) {
                 return Change { lost: !self.has_ended(uuid), ..Change::default() };
             }
         }
@@ -227,17 +228,26 @@ impl Table {
     pub(crate) fn refresh(&mut self, uuid: &str, dump: &ChannelDump) -> Change {
         let mut fresh = Channel::from_dump(&self.switch, uuid, dump);
         fresh.read_claim(dump);
+        let unowned = fresh.claim.is_some();
+        let mut lost = false;
         if let Some(known) = self.channels.get_mut(uuid) {
             // What the channel wrote itself is right whenever it was read: it only rises.
             known.info.done = known.info.done.max(fresh.info.done);
-            if known.heard_at_us > fresh.heard_at_us || known.claim.is_some() || known.hung_up {
+            let is_older = known.heard_at_us > fresh.heard_at_us;
+            if known.claim.is_some() || known.hung_up || (known.whole && is_older) {
+                known.whole = true;
                 return Change::default();
+            }
+            if is_older {
+                known.take_claim_of(fresh);
+            } else {
+                *known = fresh;
             }
         } else if self.has_ended(uuid) {
             return Change::default();
+        } else {
+            lost = !self.insert(uuid, fresh);
         }
-        let unowned = fresh.claim.is_some();
-        let lost = !self.insert(uuid, fresh);
         if unowned && !lost {
             self.unowned.insert(uuid.to_owned());
         }

@@ -216,6 +216,33 @@ fn a_channel_is_parked_again_after_its_bridge() {
 }
 
 #[test]
+fn a_call_that_was_first_heard_of_in_mid_life_is_claimed_by_what_the_switch_says() {
+    let mut table = Table::new("pbx");
+    let dump = |at_us: u64| {
+        let text = format!(
+            r#"{{"Event-Date-Timestamp":"{at_us}","Channel-Call-State":"DOWN","variable_fipple_flow":"night",
+                "variable_fipple_epoch":"3","variable_fipple_done":"1","variable_fipple_owner":"{OWNER}"}}"#
+        );
+        ChannelDump::parse(&text).unwrap()
+    };
+    for (uuid, at_us, state) in [("older", 999, "active"), ("newer", 1001, "down")] {
+        // The end of a step that the node which was attached before had begun.
+        let headers = "Channel-Call-State: ACTIVE\nApplication: playback\n";
+        apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", uuid, headers);
+        assert!(!table.get(uuid).unwrap().whole, "its variables have to be read");
+        assert!(table.refresh(uuid, &dump(at_us)).unowned, "the call needs its owner");
+        let info = table.info(uuid).unwrap();
+        assert_eq!(
+            (info.epoch, info.done, info.owner, info.flow.as_deref()),
+            (3, 1, Some(OWNER), Some("night"))
+        );
+        assert_eq!(info.state, state, "whoever spoke last is right about the rest");
+        assert!(table.get(uuid).unwrap().whole);
+    }
+    assert!(table.take_unowned().is_some() && table.take_unowned().is_some());
+}
+
+#[test]
 fn a_rename_keeps_the_channel() {
     let mut table = Table::new("pbx");
     apply(&mut table, "CHANNEL_CREATE", "old", "Caller-Destination-Number: 12\n");

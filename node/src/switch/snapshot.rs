@@ -22,7 +22,8 @@ pub(super) async fn reconcile(
     let shown = attachment.show_channels().await?;
     let (unknown, doubtful) = {
         let table = switch.table();
-        let unknown: Vec<_> = shown.iter().filter(|uuid| table.get(uuid).is_none()).cloned().collect();
+        let is_unknown = |uuid: &&String| table.get(uuid).is_none_or(|channel| !channel.whole);
+        let unknown: Vec<_> = shown.iter().filter(is_unknown).cloned().collect();
         let known = table.all().map(|channel| &channel.info.uuid);
         let doubtful: Vec<_> = known.filter(|uuid| !shown.contains(*uuid)).cloned().collect();
         (unknown, doubtful)
