@@ -116,7 +116,7 @@ impl AttachedSwitch {
             self.metrics.gaps.inc();
             tracing::debug!(
                 switch = self.config.name,
-                "the table of channels is full: one is not controlled"
+                "the table of channels is full, or a channel's name cannot be used: it is not controlled"
             );
         }
         if change.unowned {

@@ -107,7 +107,8 @@ impl Table {
         let candidates = electorate.members.candidates(electorate.zone);
         let ranking = ownership::ranking(call.as_bytes(), candidates);
         let next = ranking.into_iter().chain([electorate.local]).find(|node| !refused.contains(node));
-        Some(Appointment { owner: next?, epoch: epoch + 1, written: false })
+        // A dialplan may set any epoch; at the highest there is no other to give.
+        Some(Appointment { owner: next?, epoch: epoch.saturating_add(1), written: false })
     }
 
     /// Notes what has been written into the switch. Returns the owner that the call has been taken from.
@@ -204,6 +205,14 @@ mod tests {
         assert_eq!(decide(&table, &members, &[first.as_bytes()[0]]), Some((id(second), 5, false)));
         assert_eq!(decide(&table, &members, &[2, 3]), Some((id(1), 5, false)));
         assert_eq!(decide(&table, &members, &[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn the_highest_epoch_is_not_passed() {
+        let mut table = table(None);
+        table.channels.get_mut("call").unwrap().info.epoch = u64::MAX;
+        let members = members(&[MemberState::Alive]);
+        assert_eq!(decide(&table, &members, &[]), Some((id(1), u64::MAX, false)));
     }
 
     #[test]

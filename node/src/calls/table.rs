@@ -8,7 +8,8 @@ use fipple_protocol::esl::{Event, Value, names};
 use fipple_protocol::peer::{CallEvent, CallEventKind, CallSnapshot, ChannelInfo};
 
 use super::channel::{CREATED_TIME, Channel, ChannelData, ChannelDump, bounded};
-use crate::limits::{TABLE_ENDED_CHANNELS, TABLE_MAX_CHANNELS};
+use crate::limits::{CHANNEL_TEXT_MAX_BYTES, TABLE_ENDED_CHANNELS, TABLE_MAX_CHANNELS};
+use crate::switch::commands::word;
 
 /// Every channel of one switch.
 #[derive(Debug)]
@@ -17,8 +18,14 @@ pub(crate) struct Table {
     pub(super) channels: BTreeMap<String, Channel>,
     /// Calls that need an owner.
     pub(super) unowned: BTreeSet<String>,
-    /// Channels that have ended lately, the oldest first.
-    ended: VecDeque<String>,
+    ended: Ended,
+}
+
+/// Channels that have ended lately.
+#[derive(Debug, Default)]
+struct Ended {
+    uuids: BTreeSet<String>,
+    oldest_first: VecDeque<String>,
 }
 
 /// What follows from an event.
@@ -28,7 +35,7 @@ pub(crate) struct Change {
     pub(crate) tell: Option<(NodeId, CallEvent)>,
     /// A call waits for an owner.
     pub(crate) unowned: bool,
-    /// The table is full: the channel is not in it.
+    /// The channel is not in the table, which is full, or no command could bear its name.
     pub(crate) lost: bool,
 }
 
@@ -39,7 +46,7 @@ impl Table {
             switch: switch.to_owned(),
             channels: BTreeMap::new(),
             unowned: BTreeSet::new(),
-            ended: VecDeque::new(),
+            ended: Ended::default(),
         }
     }
 
@@ -99,6 +106,9 @@ impl Table {
             return Change::default();
         }
         let uuid = uuid.text();
+        if !is_usable(&uuid) {
+            return Change { lost: true, ..Change::default() };
+        }
         match name.raw() {
             b"CHANNEL_HANGUP" | b"CHANNEL_HANGUP_COMPLETE" => self.hung_up(&uuid, event),
             b"CHANNEL_DESTROY" => {
@@ -123,7 +133,7 @@ impl Table {
             }
             let whole = name == b"CHANNEL_CREATE";
             if !self.insert(uuid, Channel { whole, ..Channel::new(&self.switch, uuid, &event) }) {
-                return Change { lost: !self.has_ended(uuid), ..Change::default() };
+                return Change { lost: !self.ended.contains(uuid), ..Change::default() };
             }
         }
         let Some(channel) = self.channels.get_mut(uuid) else { return Change::default() };
@@ -148,9 +158,10 @@ impl Table {
                 channel.info.parked = false;
                 return Change::default();
             }
-            // A variable that is set is no work that somebody waits for.
+            // A variable that is set is no work that somebody waits for, unless it is a step of the flow.
             b"CHANNEL_EXECUTE" | b"CHANNEL_EXECUTE_COMPLETE"
-                if event.get(names::APPLICATION).is_some_and(|application| application.is("set")) =>
+                if event.get(names::APPLICATION).is_some_and(|application| application.is("set"))
+                    && step_of(uuid, event).is_none() =>
             {
                 return Change::default();
             }
@@ -182,6 +193,11 @@ impl Table {
             uuid.clone_into(&mut channel.info.call);
         }
         uuid.clone_into(&mut channel.info.uuid);
+        if let Some(claim) = &mut channel.claim {
+            // The owner knows the call by its old name, and an appointment may be on its way under that.
+            (claim.accepted, claim.appointing) = (None, false);
+            self.unowned.insert(uuid.to_owned());
+        }
         self.channels.insert(uuid.to_owned(), channel);
     }
 
@@ -243,7 +259,7 @@ impl Table {
             } else {
                 *known = fresh;
             }
-        } else if self.has_ended(uuid) {
+        } else if self.ended.contains(uuid) {
             return Change::default();
         } else {
             lost = !self.insert(uuid, fresh);
@@ -279,26 +295,43 @@ impl Table {
     }
 
     fn insert(&mut self, uuid: &str, channel: Channel) -> bool {
-        let room = self.channels.len() < TABLE_MAX_CHANNELS || self.channels.contains_key(uuid);
-        if room && !self.has_ended(uuid) {
+        let room = self.channels.len() < TABLE_MAX_CHANNELS && is_usable(uuid);
+        if room && !self.ended.contains(uuid) {
             self.channels.insert(uuid.to_owned(), channel);
             return true;
         }
         false
     }
 
+    /// Forgets a channel, also one that was never known: an answer that tells of it may be on its way.
     fn remove(&mut self, uuid: &str) {
-        if self.channels.remove(uuid).is_some() {
-            if self.ended.len() == TABLE_ENDED_CHANNELS {
-                self.ended.pop_front();
-            }
-            self.ended.push_back(uuid.to_owned());
-        }
+        self.channels.remove(uuid);
+        self.ended.put(uuid);
+    }
+}
+
+impl Ended {
+    fn contains(&self, uuid: &str) -> bool {
+        self.uuids.contains(uuid)
     }
 
-    fn has_ended(&self, uuid: &str) -> bool {
-        self.ended.iter().any(|ended| ended == uuid)
+    fn put(&mut self, uuid: &str) {
+        if !self.uuids.insert(uuid.to_owned()) {
+            return;
+        }
+        self.oldest_first.push_back(uuid.to_owned());
+        if self.oldest_first.len() > TABLE_ENDED_CHANNELS
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.uuids.remove(&oldest);
+        }
     }
+}
+
+/// Whether commands can bear a channel's name, which a caller chooses where the switch takes the SIP Call-ID for it:
+/// FreeSWITCH keeps no longer ones, and splits its arguments at spaces and by quotes.
+fn is_usable(uuid: &str) -> bool {
+    uuid.len() <= CHANNEL_TEXT_MAX_BYTES && word("channel", uuid).is_ok() && !uuid.contains(['\'', '"', '\\'])
 }
 
 fn begin_application(channel: &mut Channel, event: Event<'_>) -> CallEventKind {
@@ -316,8 +349,7 @@ fn end_application(channel: &mut Channel, event: Event<'_>) -> CallEventKind {
         channel.info.application = channel.info.parked.then(|| "park".to_owned());
         channel.application_uuid = None;
     }
-    if let Some(uuid) = &application_uuid
-        && let Some((step, _)) = parse_step_uuid(&channel.info.uuid, uuid)
+    if let Some(step) = step_of(&channel.info.uuid, event)
         && let Some(claim) = &mut channel.claim
     {
         channel.info.done = channel.info.done.max(step);
@@ -325,6 +357,12 @@ fn end_application(channel: &mut Channel, event: Event<'_>) -> CallEventKind {
     }
     let response = text(event.get(names::APPLICATION_RESPONSE));
     CallEventKind::Executed { application, application_uuid, response }
+}
+
+/// Which step of the call's flow an execution is.
+fn step_of(call: &str, event: Event<'_>) -> Option<u32> {
+    let uuid = event.get(names::APPLICATION_UUID)?.text();
+    parse_step_uuid(call, &uuid).map(|(step, _)| step)
 }
 
 fn text(value: Option<Value<'_>>) -> String {

@@ -256,6 +256,57 @@ fn a_rename_keeps_the_channel() {
 }
 
 #[test]
+fn a_claimed_call_under_a_new_name_is_offered_to_its_owner_again() {
+    let mut table = Table::new("pbx");
+    claimed(&mut table, "old");
+    assert_eq!(table.take_unowned().as_deref(), Some("old"), "an appointment is on its way");
+    apply(&mut table, "CHANNEL_UUID", "new", "Old-Unique-ID: old\n");
+    assert_eq!(table.take_unowned().as_deref(), Some("new"));
+    assert_eq!(table.snapshot("new").unwrap().channel.owner, Some(OWNER));
+}
+
+#[test]
+fn a_step_that_sets_a_variable_ends_like_any_other() {
+    let mut table = Table::new("pbx");
+    claimed(&mut table, "a");
+    assert_eq!(table.begin_step("a", OWNER, 0, 1), Ok(true));
+    let mark = "Application: set\nApplication-UUID: 29014d9-a060\n";
+    assert_eq!(apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", mark), Change::default());
+    let step = format!("Application: set\nApplication-UUID: {}\n", step_uuid("a", 1, 0));
+    assert!(apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", &step).tell.is_some());
+    assert_eq!(table.snapshot("a").unwrap().channel.done, 1);
+}
+
+#[test]
+fn an_answer_does_not_bring_back_a_channel_whose_end_was_all_that_was_heard_of_it() {
+    let mut table = Table::new("pbx");
+    let dump = ChannelDump::parse(r#"{"variable_current_application":"park","variable_fipple_epoch":"0"}"#);
+    apply(&mut table, "CHANNEL_DESTROY", "a", "");
+    assert_eq!(table.refresh("a", &dump.unwrap()), Change::default());
+    assert_eq!(table.len(), 0);
+    for number in 0..=TABLE_ENDED_CHANNELS {
+        apply(&mut table, "CHANNEL_DESTROY", &number.to_string(), "");
+    }
+    assert!(!table.ended.contains("a"), "the oldest are forgotten");
+    assert_eq!(table.ended.uuids.len(), TABLE_ENDED_CHANNELS);
+}
+
+#[test]
+fn a_channel_whose_name_no_command_can_bear_is_not_kept() {
+    let mut table = Table::new("pbx");
+    apply(&mut table, "CHANNEL_CREATE", "old", "");
+    let endless = "x".repeat(CHANNEL_TEXT_MAX_BYTES + 1);
+    for (encoded, name) in [(&*endless, &*endless), ("a%20b", "a b"), ("-a", "-a"), ("a'b", "a'b"), ("", "")]
+    {
+        assert!(apply(&mut table, "CHANNEL_CREATE", encoded, "").lost, "{name}");
+        assert!(apply(&mut table, "CHANNEL_UUID", encoded, "Old-Unique-ID: old\n").lost, "{name}");
+        assert!(table.refresh(name, &ChannelDump::parse("{}").unwrap()).lost, "{name}");
+    }
+    assert!(!apply(&mut table, "CHANNEL_CREATE", "3c26%40192.0.2.7", "").lost, "a Call-ID");
+    assert_eq!(table.all().map(|channel| &*channel.info.uuid).collect::<Vec<_>>(), ["3c26@192.0.2.7", "old"]);
+}
+
+#[test]
 fn texts_of_callers_are_cut() {
     let mut table = Table::new("pbx");
     let name = "%C5%BD".repeat(300);

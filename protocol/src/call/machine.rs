@@ -182,7 +182,7 @@ impl CallMachine {
             CallEventKind::Gap => Some(CallEffect::AskSnapshot),
             CallEventKind::Executing { application_uuid: Some(uuid), .. } => {
                 let (step, _) = parse_step_uuid(&self.call, uuid)?;
-                if step == self.done + 1 && !matches!(self.phase, Phase::Running { .. }) {
+                if self.done.checked_add(1) == Some(step) && !matches!(self.phase, Phase::Running { .. }) {
                     self.run(now_ms, step);
                 }
                 None

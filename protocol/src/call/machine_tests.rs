@@ -104,6 +104,18 @@ fn a_call_that_is_taken_by_hand_gets_no_more_steps() {
     assert_eq!(machine.handle(4, lost), Some(CallEffect::Forget));
 }
 
+#[test]
+fn a_channel_that_says_that_all_steps_there_can_be_are_done_gets_none() {
+    let (mut machine, first) = CallMachine::new(0, &snapshot(1, u32::MAX, None), flow(2));
+    assert_eq!(first, None);
+    let kind = CallEventKind::Executing {
+        application: "answer".into(),
+        application_uuid: Some(step_uuid(CALL, 1, 1)),
+    };
+    assert_eq!(machine.handle(1, CallInput::Event(&event(kind))), None);
+    assert_eq!((machine.done(), machine.timer_ms()), (u32::MAX, None));
+}
+
 /// A switch and a network that loses, delays and is appointed anew, as a script of small numbers.
 struct World {
     machine: CallMachine,
