@@ -46,41 +46,73 @@ pub(crate) async fn keep_calls_owned(switch: Arc<AttachedSwitch>, started: Insta
 
 /// Finds an owner for one call.
 async fn appoint(switch: Arc<AttachedSwitch>, started: Instant, call: String) {
+    let mut appointing = Appointing { switch: &switch, started, call: &call, accepted_by: None };
     let mut refused = BTreeSet::new();
-    let accepted_by = loop {
+    loop {
         let members = switch.peers.members().borrow().clone();
         let decision = switch.table().decide(&call, &electorate(&switch, &members, started), &refused);
-        let Some(appointment) = decision else { break None };
-        match offer(&switch, &call, &appointment).await {
-            Ok(()) => break Some(appointment.owner),
-            Err(Refusal::UnknownChannel { .. }) => break None,
+        let Some(appointment) = decision else { return };
+        match write(&switch, &call, &appointment).await {
+            Ok(()) => {}
+            Err(Refusal::UnknownChannel { .. }) => return switch.vanished(&call),
+            // Whoever was chosen, it would be the same; the next look at all calls tries again.
+            Err(refusal) => {
+                return tracing::warn!(call, "no owner can be written into the switch: {refusal}");
+            }
+        }
+        match offer(&switch, &call, appointment.owner).await {
+            Ok(()) => {
+                appointing.accepted_by = Some(appointment.owner);
+                return;
+            }
+            Err(Refusal::UnknownChannel { .. }) => return,
             Err(refusal) => {
                 tracing::warn!(call, owner = %appointment.owner, "the call was not taken: {refusal}");
                 refused.insert(appointment.owner);
             }
         }
-    };
-    let members = switch.peers.members().borrow().clone();
-    switch.table().appointed(&call, accepted_by, &electorate(&switch, &members, started));
+    }
 }
 
-/// Writes the owner into the switch, then tells it.
-async fn offer(switch: &AttachedSwitch, call: &str, appointment: &Appointment) -> Result<(), Refusal> {
-    let Appointment { owner, epoch, written } = appointment;
-    if !written {
-        let variables = format!("{OWNER_VARIABLE}={owner};{EPOCH_VARIABLE}={epoch}");
-        switch.attachment()?.set_variables(call, &variables).await?;
-        let before = switch.table().written(call, appointment);
-        tracing::info!(switch = switch.config.name, call, %owner, epoch, ?before, "the call has an owner");
-        if let Some(before) = before {
-            switch.metrics.takeovers.inc();
-            tell_loser(switch, before, call);
-        }
+/// An appointment that is on its way, until it has ended well, badly or in a panic.
+struct Appointing<'a> {
+    switch: &'a AttachedSwitch,
+    started: Instant,
+    call: &'a str,
+    accepted_by: Option<NodeId>,
+}
+
+impl Drop for Appointing<'_> {
+    fn drop(&mut self) {
+        let Self { switch, started, call, accepted_by } = *self;
+        let members = switch.peers.members().borrow().clone();
+        switch.table().appointed(call, accepted_by, &electorate(switch, &members, started));
     }
+}
+
+/// Writes the owner into the switch, unless it stands there already.
+async fn write(switch: &AttachedSwitch, call: &str, appointment: &Appointment) -> Result<(), Refusal> {
+    let Appointment { owner, epoch, written } = appointment;
+    if *written {
+        return Ok(());
+    }
+    let variables = format!("{OWNER_VARIABLE}={owner};{EPOCH_VARIABLE}={epoch}");
+    switch.attachment()?.set_variables(call, &variables).await?;
+    let before = switch.table().written(call, appointment);
+    tracing::info!(switch = switch.config.name, call, %owner, epoch, ?before, "the call has an owner");
+    if let Some(before) = before {
+        switch.metrics.takeovers.inc();
+        tell_loser(switch, before, call);
+    }
+    Ok(())
+}
+
+/// Tells the owner how its call stands.
+async fn offer(switch: &AttachedSwitch, call: &str, owner: NodeId) -> Result<(), Refusal> {
     let gone = || Refusal::UnknownChannel { channel: call.to_owned() };
     let snapshot = switch.table().snapshot(call).ok_or_else(gone)?;
     let deadline = Duration::from_millis(APPOINT_TIMEOUT_MS);
-    accepted(switch.peers.request(*owner, Request::Appoint { snapshot }, deadline).await).map(|_| ())
+    accepted(switch.peers.request(owner, Request::Appoint { snapshot }, deadline).await).map(|_| ())
 }
 
 /// Lets a node that may still live look after a call that it has lost. Where this does not arrive it looks by

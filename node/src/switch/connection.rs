@@ -256,12 +256,22 @@ impl Shared {
     }
 }
 
+/// Leaves nobody waiting when a task of the connection ends in a panic.
+struct GiveUp<'a>(&'a Shared);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.give_up("the task that served it has ended".to_owned());
+    }
+}
+
 async fn read(
     shared: Arc<Shared>,
     mut socket: ReadHalf<BoxStream>,
     mut decoder: Decoder,
     mut sink: EventSink,
 ) {
+    let _panicked = GiveUp(&shared);
     let reason = read_until_lost(&shared, &mut socket, &mut decoder, &mut sink).await;
     shared.give_up(reason);
 }
@@ -333,6 +343,7 @@ fn job_done(shared: &Shared, event: Event<'_>) {
 }
 
 async fn write(shared: Arc<Shared>, mut socket: WriteHalf<BoxStream>) {
+    let _panicked = GiveUp(&shared);
     if let Err(error) = write_until_lost(&shared, &mut socket).await {
         shared.give_up(format!("writing failed: {error}"));
     }

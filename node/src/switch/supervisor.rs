@@ -1,7 +1,11 @@
 //! Keeps one switch: connects, waits for the gate, attaches, and begins anew when something breaks.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use fipple_protocol::NodeId;
@@ -117,10 +121,13 @@ impl Supervisor {
         loop {
             let begun = Instant::now();
             self.links.set(&self.switch, SwitchLink::Unreachable);
-            let reason = match self.session().await {
-                End::Stopped => return,
-                End::Lost(reason) => reason,
+            // A node that lives keeps its gate: without a session nobody would ever serve the switch again.
+            let reason = match isolate(self.session()).await {
+                Some(End::Stopped) => return,
+                Some(End::Lost(reason)) => reason,
+                None => "the session panicked".to_owned(),
             };
+            self.switch.detach();
             self.links.set(&self.switch, SwitchLink::Unreachable);
             let config = &self.switch.config;
             tracing::warn!(
@@ -325,6 +332,16 @@ impl Supervisor {
             None => self.started.elapsed() > Duration::from_millis(UNKNOWN_NODE_GRACE_MS),
         }
     }
+}
+
+/// What came of some work; none if it panicked.
+async fn isolate<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Reads the gate again and again, until another node stands in it.

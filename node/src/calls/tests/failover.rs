@@ -203,3 +203,19 @@ async fn one_node_attaches_and_one_that_loses_the_gate_lets_go() {
     assert_eq!((links(), world.attached().await), (1, other));
     world.node(attached).command(&uuid, set("after")).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_costs_a_pause_and_no_call() {
+    let world = World::new(1).await;
+    world.attached().await;
+    for action in ["stand_by", "appoint", "send_event"] {
+        *world.panics.lock().unwrap() = Some(action);
+        if action == "stand_by" {
+            world.switch.drop_connections().await.unwrap();
+        }
+        let uuid = world.call("three").await;
+        assert_eq!(world.record_at_end(&uuid).await.cause, "USER_BUSY", "{action}");
+        assert_eq!(*world.panics.lock().unwrap(), None, "{action} did not panic");
+        sleep(Duration::from_secs(20)).await;
+    }
+}

@@ -35,6 +35,8 @@ pub(super) struct World {
     dead: Mutex<BTreeSet<NodeId>>,
     members: watch::Sender<Arc<Members>>,
     pub(super) password: Mutex<String>,
+    /// What panics when a node next does it.
+    pub(super) panics: Mutex<Option<&'static str>>,
 }
 
 pub(super) fn id(number: u8) -> NodeId {
@@ -67,6 +69,7 @@ impl World {
             dead: Mutex::default(),
             members: watch::Sender::new(Arc::default()),
             password: Mutex::new("ClueCon".to_owned()),
+            panics: Mutex::default(),
         });
         for number in 1..=nodes {
             world.start(number);
@@ -188,6 +191,11 @@ impl World {
         panic!("the call does not end: {:?}", self.record(uuid).await);
     }
 
+    fn perhaps_panic(&self, action: &str) {
+        let panics = lock(&self.panics).take_if(|panics| *panics == action).is_some();
+        assert!(!panics, "as the test wants it: {action}");
+    }
+
     fn host(self: &Arc<Self>, number: u8) -> Host {
         let machine = Arc::new(Machine { world: self.clone(), random: Mutex::new(u64::from(number)) });
         Host {
@@ -222,6 +230,9 @@ impl Peers for TestPeers {
     }
 
     async fn request(&self, to: NodeId, request: Request, deadline: Duration) -> Response {
+        if matches!(request, Request::Appoint { .. }) {
+            self.world.perhaps_panic("appoint");
+        }
         let silence = || Response::Refused(Refusal::TimedOut { detail: format!("{to} is silent") });
         let answer = async {
             sleep(Duration::from_millis(1)).await;
@@ -243,6 +254,7 @@ impl Peers for TestPeers {
     }
 
     fn send_event(&self, to: NodeId, event: CallEvent) -> Result<(), Refusal> {
+        self.world.perhaps_panic("send_event");
         let calls = lock(&self.world.nodes).get(&to).cloned();
         let calls = calls.ok_or_else(|| Refusal::Unreachable { node: to, detail: "dead".to_owned() })?;
         Handler::event(&calls, self.node, event);
@@ -250,6 +262,9 @@ impl Peers for TestPeers {
     }
 
     fn publish_switches(&self, switches: Vec<SwitchFact>) {
+        if switches[0].link == SwitchLink::Standby {
+            self.world.perhaps_panic("stand_by");
+        }
         if !lock(&self.world.dead).contains(&self.node) {
             self.world.change(self.node, |member| member.switches = switches);
         }
