@@ -258,6 +258,10 @@ pub const SWITCH_OUTGOING_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// lost its gate hears of it after this time at the latest.
 pub const GATE_CHECK_MS: u64 = 2_000;
 
+/// How long the gate may go unread because too many commands wait, in milliseconds. A switch that lives has answered
+/// all of them within [`SWITCH_REPLY_TIMEOUT_MS`]; this is twice as long.
+pub const GATE_UNREAD_MS: u64 = 2 * SWITCH_REPLY_TIMEOUT_MS;
+
 /// How often the event connection is proved alive, in milliseconds, by subscribing once more to an event that it
 /// is subscribed to: that is answered like any command, and unlike an `api` delays no event.
 pub const EVENTS_CHECK_MS: u64 = 10_000;

@@ -12,7 +12,7 @@ use super::peers::Peers;
 use super::table::{Change, Table};
 use crate::net::Host;
 use crate::switch::SwitchConfig;
-use crate::switch::attachment::Attachment;
+use crate::switch::attachment::{Answers, Attachment};
 use crate::switch::commands::SwitchFacts;
 
 /// One configured switch: its table of channels while this node is attached to it, and the way to it.
@@ -23,6 +23,8 @@ pub(crate) struct AttachedSwitch {
     pub(crate) peers: Arc<dyn Peers>,
     table: Mutex<Table>,
     attachment: Mutex<Option<Arc<Attachment>>>,
+    /// What became of commands, whichever attachment carried them.
+    pub(crate) answers: Arc<Mutex<Answers>>,
     /// Calls wait in the table for an owner.
     pub(crate) unowned: Notify,
 }
@@ -35,7 +37,16 @@ impl AttachedSwitch {
         peers: Arc<dyn Peers>,
     ) -> Self {
         let table = Mutex::new(Table::new(&config.name));
-        Self { config, host, metrics, peers, table, attachment: Mutex::default(), unowned: Notify::new() }
+        Self {
+            config,
+            host,
+            metrics,
+            peers,
+            table,
+            attachment: Mutex::default(),
+            answers: Arc::default(),
+            unowned: Notify::new(),
+        }
     }
 
     pub(crate) fn table(&self) -> MutexGuard<'_, Table> {

@@ -23,12 +23,13 @@ pub(crate) struct Attachment {
     connection: Arc<Connection>,
     /// The dialplan applications that the switch knew when it was attached.
     applications: Mutex<BTreeSet<String>>,
-    answers: Mutex<Answers>,
+    answers: Arc<Mutex<Answers>>,
 }
 
-/// Commands by the ids under which they were asked for, and their answers once there are any.
+/// Commands by the ids under which they were asked for, and their answers once there are any. They outlive the
+/// connection over which they were sent: a command that may have run before it broke is not run again after it.
 #[derive(Default)]
-struct Answers {
+pub(crate) struct Answers {
     by_id: BTreeMap<u64, Option<Result<String, Refusal>>>,
     oldest_first: VecDeque<u64>,
 }
@@ -38,10 +39,13 @@ impl Attachment {
     ///
     /// # Errors
     /// If the switch does not answer.
-    pub(super) async fn begin(connection: Arc<Connection>) -> Result<Self, Refusal> {
+    pub(super) async fn begin(
+        connection: Arc<Connection>,
+        answers: Arc<Mutex<Answers>>,
+    ) -> Result<Self, Refusal> {
         let names = &["BACKGROUND_JOB"];
         connection.command(Command::Events { format: EventFormat::Plain, names, subclasses: &[] }).await?;
-        let attachment = Self { connection, applications: Mutex::default(), answers: Mutex::default() };
+        let attachment = Self { connection, applications: Mutex::default(), answers };
         attachment.learn_applications().await?;
         Ok(attachment)
     }
@@ -233,8 +237,11 @@ impl Answers {
         match answer {
             // The switch has not had it: it may be tried again.
             Err(Refusal::SwitchUnavailable { .. } | Refusal::Overloaded { .. }) => self.forget(id),
+            // One that ran for so long that its id has been dropped is not remembered: nothing would drop it again.
             _ => {
-                self.by_id.insert(id, Some(answer.clone()));
+                if let Some(known) = self.by_id.get_mut(&id) {
+                    *known = Some(answer.clone());
+                }
             }
         }
     }
@@ -284,4 +291,78 @@ fn application_names(interfaces: &str) -> impl Iterator<Item = String> + use<> {
         .into_iter()
         .filter(is_application)
         .filter_map(|row| Some(row["name"].as_str()?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::tests::{Script, connected};
+    use super::*;
+
+    struct Facts;
+
+    impl SwitchFacts for Facts {
+        fn has_channel(&self, _: &str) -> bool {
+            true
+        }
+        fn is_parked(&self, _: &str) -> bool {
+            true
+        }
+        fn has_application(&self, _: &str) -> bool {
+            true
+        }
+    }
+
+    /// An attachment, over a connection of its own.
+    async fn attached(answers: &Arc<Mutex<Answers>>) -> (Attachment, Script) {
+        let (connection, mut script) = connected();
+        let switch = async {
+            while !script.heard().await.starts_with("event") {}
+            script.reply("+OK").await;
+            assert_eq!(script.heard().await, "bgapi show interfaces as json");
+            let job_uuid = script.heard().await;
+            script.reply("+OK").await;
+            let list = r#"{"rows":[{"type":"application","name":"playback"}]}"#;
+            let body =
+                format!("Event-Name: BACKGROUND_JOB\n{job_uuid}\nContent-Length: {}\n\n{list}", list.len());
+            let head = format!("Content-Length: {}\nContent-Type: text/event-plain\n\n", body.len());
+            script.say(&(head + &body)).await;
+        };
+        let (attachment, ()) = tokio::join!(Attachment::begin(Arc::new(connection), answers.clone()), switch);
+        (attachment.unwrap(), script)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_of_which_nobody_knows_whether_it_ran_is_not_run_over_the_next_connection() {
+        let answers = Arc::default();
+        let play = ChannelCommand::Play { file: "a.wav".to_owned() };
+        let (first, mut script) = attached(&answers).await;
+        let (lost, ()) = tokio::join!(first.command(7, "a", &play, &Facts), async {
+            assert_eq!(script.heard().await, "sendmsg a");
+            drop(script);
+        });
+        assert!(matches!(lost, Err(Refusal::TimedOut { .. })), "{lost:?}");
+        let (second, mut script) = attached(&answers).await;
+        assert_eq!(second.command(7, "a", &play, &Facts).await, lost);
+        let (other, ()) = tokio::join!(second.command(8, "a", &ChannelCommand::Answer, &Facts), async {
+            assert_eq!(script.heard().await, "api uuid_answer a", "nothing came before it");
+            script.say("Content-Type: api/response\nContent-Length: 3\n\n+OK").await;
+        });
+        assert_eq!(other, Ok("+OK".to_owned()));
+    }
+
+    #[test]
+    fn answers_are_kept_up_to_a_limit_even_those_of_commands_that_run_for_long() {
+        let mut answers = Answers::default();
+        assert_eq!(answers.begin(0), None);
+        assert_eq!(answers.begin(0), Some(None), "it still runs");
+        for id in 1..=COMMAND_IDS_KEPT as u64 {
+            assert_eq!(answers.begin(id), None);
+            answers.end(id, &Ok("+OK".to_owned()));
+        }
+        answers.end(0, &Ok("+OK late".to_owned()));
+        assert_eq!((answers.by_id.len(), answers.oldest_first.len()), (COMMAND_IDS_KEPT, COMMAND_IDS_KEPT));
+        assert_eq!(answers.begin(1), Some(Some(Ok("+OK".to_owned()))));
+        answers.end(1, &Err(Refusal::Overloaded { detail: String::new() }));
+        assert_eq!(answers.begin(1), None, "the switch has not had it");
+    }
 }

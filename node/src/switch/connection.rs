@@ -374,4 +374,4 @@ async fn write_until_lost(shared: &Shared, socket: &mut (impl AsyncWrite + Unpin
 
 #[cfg(test)]
 #[path = "connection_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -4,10 +4,14 @@
 //! one wins (`tests/fixtures/freeswitch/README.md`, "Compare-and-set on the switch"). The key bears the switch's `Core-UUID`,
 //! so that a gate of before the switch's restart means nothing after it.
 
+use std::time::Duration;
+
 use fipple_protocol::NodeId;
 use fipple_protocol::peer::Refusal;
+use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
+use crate::limits::{GATE_CHECK_MS, GATE_UNREAD_MS};
 
 /// The realm of fipple's keys in the switch's hash.
 const REALM: &str = "fipple";
@@ -69,6 +73,22 @@ impl Gate {
     /// Takes the gate from `holder`, which is dead. False if another was faster, or the holder is another by now.
     pub(super) async fn take_from(&self, connection: &Connection, holder: NodeId) -> Result<bool, Refusal> {
         Ok(self.free(connection, holder).await? && self.take(connection).await?)
+    }
+
+    /// Reads the gate again and again, until it is known or has to be feared that this node does not hold it. Says why.
+    pub(super) async fn lost(&self, connection: &Connection) -> String {
+        let mut read_at = Instant::now();
+        loop {
+            sleep(Duration::from_millis(GATE_CHECK_MS)).await;
+            match self.holder(connection).await {
+                Ok(Holder::Us) => read_at = Instant::now(),
+                Ok(holder) => return format!("the gate was lost to {holder:?}"),
+                // That many commands wait says nothing of the switch.
+                Err(Refusal::Overloaded { .. })
+                    if read_at.elapsed() < Duration::from_millis(GATE_UNREAD_MS) => {}
+                Err(refusal) => return refusal.to_string(),
+            }
+        }
     }
 
     /// Gives the gate back.

@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep};
 
 use super::world::{World, applications, id};
 use crate::cluster::SwitchLink;
-use crate::limits::COMMAND_DEADLINE_MS;
+use crate::limits::{COMMAND_DEADLINE_MS, RECONCILE_INTERVAL_MS, SWITCH_PENDING_JOBS};
 
 fn set(value: &str) -> ChannelCommand {
     ChannelCommand::Set { name: "mark".to_owned(), value: value.to_owned() }
@@ -217,5 +217,23 @@ async fn a_panic_costs_a_pause_and_no_call() {
         assert_eq!(world.record_at_end(&uuid).await.cause, "USER_BUSY", "{action}");
         assert_eq!(*world.panics.lock().unwrap(), None, "{action} did not panic");
         sleep(Duration::from_secs(20)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_jobs_as_a_switch_may_run_do_not_cost_the_attachment() {
+    let world = World::new(1).await;
+    world.attached().await;
+    let calls = world.other_than(&[]);
+    let mut jobs = tokio::task::JoinSet::new();
+    for _ in 0..SWITCH_PENDING_JOBS {
+        let calls = calls.clone();
+        jobs.spawn(async move { calls.switch_api("pbx", "msleep 70000").await });
+    }
+    // The table is compared with the switch meanwhile, which needs a job itself.
+    sleep(Duration::from_millis(2 * RECONCILE_INTERVAL_MS)).await;
+    assert_eq!(calls.metrics().switch("pbx").attachments.get(), 1);
+    while let Some(job) = jobs.join_next().await {
+        assert!(job.unwrap().unwrap().starts_with("+OK"));
     }
 }
