@@ -163,7 +163,7 @@ impl OwnedCalls {
                     Request::RunStep { switch, call: call.clone(), epoch, step, application, argument };
                 let answer = accepted(self.peers.request(attached, request, deadline).await);
                 let outcome = outcome_of(&call, step, answer);
-                self.input(&call, CallInput::Step { step, outcome });
+                self.input(&call, CallInput::Step { epoch, step, outcome });
             }
             CallEffect::AskSnapshot => {
                 let request = Request::Snapshot { switch, call: call.clone() };
@@ -171,13 +171,21 @@ impl OwnedCalls {
                     Response::Snapshot(Some(snapshot))
                         if snapshot.channel.owner != Some(self.peers.local()) =>
                     {
-                        self.follow(&call, Some(CallEffect::Forget));
+                        self.lose(&call, snapshot.channel.epoch);
                     }
                     Response::Snapshot(snapshot) => self.input(&call, CallInput::Snapshot(snapshot.as_ref())),
                     response => tracing::debug!(call, "no snapshot: {response:?}"),
                 }
             }
             CallEffect::Forget => {}
+        }
+    }
+
+    /// Forgets a call that another node owns under this epoch, unless it has come back since under a higher one.
+    fn lose(self: &Arc<Self>, call: &str, epoch: u64) {
+        let is_lost = self.calls().get(call).is_some_and(|owned| owned.machine.epoch() <= epoch);
+        if is_lost {
+            self.follow(call, Some(CallEffect::Forget));
         }
     }
 

@@ -127,6 +127,16 @@ fn the_owner_hears_of_its_steps_and_of_the_end_once() {
 }
 
 #[test]
+fn an_owner_that_knows_of_more_steps_than_the_table_goes_on() {
+    let mut table = Table::new("pbx");
+    claimed(&mut table, "a");
+    assert_eq!(table.begin_step("a", OWNER, 0, 3), Ok(true));
+    let snapshot = table.snapshot("a").unwrap();
+    assert_eq!((snapshot.channel.done, snapshot.running), (2, Some(3)));
+    assert_eq!(table.begin_step("a", OWNER, 0, 2), Ok(false), "it is done");
+}
+
+#[test]
 fn a_b_leg_is_its_a_legs_owners() {
     let mut table = Table::new("pbx");
     claimed(&mut table, "a");

@@ -28,6 +28,8 @@ pub enum CallInput<'a> {
     Event(&'a CallEvent),
     /// What became of the request to run this step.
     Step {
+        /// The epoch under which it was asked for.
+        epoch: u64,
         /// The step's number.
         step: u32,
         /// What the attached node answered.
@@ -141,8 +143,13 @@ impl CallMachine {
                 self.resume(now_ms, snapshot)
             }
             CallInput::Event(event) => self.event(now_ms, event),
-            CallInput::Step { step, outcome } => self.answer(now_ms, step, outcome),
+            // The call was somebody else's for a while and has come back: the refusal has been overtaken.
+            CallInput::Step { epoch, step, outcome: StepOutcome::Lost } if epoch < self.epoch => {
+                self.answer(now_ms, step, StepOutcome::NotSent)
+            }
+            CallInput::Step { step, outcome, .. } => self.answer(now_ms, step, outcome),
             CallInput::Snapshot(None) => self.end(),
+            CallInput::Snapshot(Some(snapshot)) if snapshot.channel.epoch < self.epoch => None,
             CallInput::Snapshot(Some(snapshot)) => self.resume(now_ms, snapshot),
             CallInput::TakenByHand => {
                 self.phase = Phase::Idle;

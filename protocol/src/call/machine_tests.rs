@@ -40,13 +40,16 @@ fn a_flow_is_walked_step_by_step() {
     let (mut machine, first) = CallMachine::new(0, &snapshot(1, 0, None), flow(2));
     let application = "application-1".to_owned();
     assert_eq!(first, Some(CallEffect::RunStep { epoch: 1, step: 1, application, argument: String::new() }));
-    let accepted = CallInput::Step { step: 1, outcome: StepOutcome::Accepted };
+    let accepted = CallInput::Step { epoch: 1, step: 1, outcome: StepOutcome::Accepted };
     assert_eq!(machine.handle(1, accepted), None);
     let second = machine.handle(2, CallInput::Event(&executed(1, 1)));
     assert_eq!(step_of(&second), Some(2));
     // The end of a step may be heard before the answer to the request for it.
     assert_eq!(machine.handle(3, CallInput::Event(&executed(2, 1))), None);
-    assert_eq!(machine.handle(4, CallInput::Step { step: 2, outcome: StepOutcome::Accepted }), None);
+    assert_eq!(
+        machine.handle(4, CallInput::Step { epoch: 1, step: 2, outcome: StepOutcome::Accepted }),
+        None
+    );
     assert_eq!((machine.done(), machine.timer_ms()), (2, None), "the flow is over, the call is not");
     let hung_up = event(CallEventKind::HungUp { cause: "NORMAL_CLEARING".into() });
     assert_eq!(machine.handle(5, CallInput::Event(&hung_up)), Some(CallEffect::Forget));
@@ -66,7 +69,7 @@ fn a_new_owner_goes_on_where_the_old_one_stopped() {
 #[test]
 fn what_may_have_been_sent_is_asked_for_and_not_sent_again() {
     let (mut machine, _) = CallMachine::new(0, &snapshot(1, 0, None), flow(2));
-    let unknown = CallInput::Step { step: 1, outcome: StepOutcome::Unknown };
+    let unknown = CallInput::Step { epoch: 1, step: 1, outcome: StepOutcome::Unknown };
     assert_eq!(machine.handle(1, unknown), Some(CallEffect::AskSnapshot));
     assert_eq!(machine.handle(2, CallInput::Snapshot(Some(&snapshot(1, 0, Some(1))))), None);
     assert_eq!(machine.handle(3, CallInput::Appointed(&snapshot(1, 0, None))), None, "the switch has it");
@@ -75,7 +78,7 @@ fn what_may_have_been_sent_is_asked_for_and_not_sent_again() {
     let next = machine.handle(at_ms + 1, CallInput::Snapshot(Some(&snapshot(1, 1, None))));
     assert_eq!(step_of(&next), Some(2), "its end was missed");
     assert_eq!(
-        machine.handle(at_ms + 2, CallInput::Step { step: 2, outcome: StepOutcome::Unknown }),
+        machine.handle(at_ms + 2, CallInput::Step { epoch: 1, step: 2, outcome: StepOutcome::Unknown }),
         Some(CallEffect::AskSnapshot)
     );
     let again = machine.handle(at_ms + 3, CallInput::Snapshot(Some(&snapshot(1, 1, None))));
@@ -85,10 +88,10 @@ fn what_may_have_been_sent_is_asked_for_and_not_sent_again() {
 #[test]
 fn a_step_that_could_not_be_sent_is_tried_again_and_a_refused_one_is_not() {
     let (mut machine, _) = CallMachine::new(0, &snapshot(1, 0, None), flow(1));
-    assert_eq!(machine.handle(1, CallInput::Step { step: 1, outcome: StepOutcome::NotSent }), None);
+    assert_eq!(machine.handle(1, CallInput::Step { epoch: 1, step: 1, outcome: StepOutcome::NotSent }), None);
     assert_eq!(machine.handle(1 + STEP_RETRY_MS - 1, CallInput::Timer), None, "too early");
     assert_eq!(step_of(&machine.handle(1 + STEP_RETRY_MS, CallInput::Timer)), Some(1));
-    let refused = CallInput::Step { step: 1, outcome: StepOutcome::Refused };
+    let refused = CallInput::Step { epoch: 1, step: 1, outcome: StepOutcome::Refused };
     assert_eq!(machine.handle(600, refused), None);
     assert_eq!(machine.timer_ms(), None);
     assert_eq!(machine.handle(601, CallInput::Appointed(&snapshot(2, 0, None))), None);
@@ -100,7 +103,7 @@ fn a_call_that_is_taken_by_hand_gets_no_more_steps() {
     machine.handle(1, CallInput::TakenByHand);
     assert_eq!(machine.handle(2, CallInput::Event(&executed(1, 1))), None);
     assert_eq!(machine.handle(3, CallInput::Appointed(&snapshot(2, 1, None))), None);
-    let lost = CallInput::Step { step: 1, outcome: StepOutcome::Lost };
+    let lost = CallInput::Step { epoch: 2, step: 1, outcome: StepOutcome::Lost };
     assert_eq!(machine.handle(4, lost), Some(CallEffect::Forget));
 }
 
@@ -114,6 +117,20 @@ fn a_channel_that_says_that_all_steps_there_can_be_are_done_gets_none() {
     };
     assert_eq!(machine.handle(1, CallInput::Event(&event(kind))), None);
     assert_eq!((machine.done(), machine.timer_ms()), (u32::MAX, None));
+}
+
+#[test]
+fn answers_from_before_the_call_came_back_do_not_end_it() {
+    let (mut machine, first) = CallMachine::new(0, &snapshot(1, 0, None), flow(2));
+    assert_eq!(step_of(&first), Some(1));
+    assert_eq!(machine.handle(1, CallInput::Appointed(&snapshot(3, 0, None))), None, "the answer will tell");
+    let lost = CallInput::Step { epoch: 1, step: 1, outcome: StepOutcome::Lost };
+    assert_eq!(machine.handle(2, lost), None);
+    assert_eq!(machine.handle(3, CallInput::Snapshot(Some(&snapshot(2, 0, None)))), None);
+    let again = machine.handle(2 + STEP_RETRY_MS, CallInput::Timer);
+    assert!(matches!(again, Some(CallEffect::RunStep { epoch: 3, step: 1, .. })), "{again:?}");
+    let lost = CallInput::Step { epoch: 3, step: 1, outcome: StepOutcome::Lost };
+    assert_eq!(machine.handle(3_000, lost), Some(CallEffect::Forget));
 }
 
 /// A switch and a network that loses, delays and is appointed anew, as a script of small numbers.
@@ -148,7 +165,7 @@ impl World {
                     1 => StepOutcome::NotSent,
                     _ => StepOutcome::Unknown,
                 };
-                self.machine.handle(self.now_ms, CallInput::Step { step, outcome })
+                self.machine.handle(self.now_ms, CallInput::Step { epoch: 1, step, outcome })
             }
             Some(CallEffect::AskSnapshot) if !luck.is_multiple_of(3) => {
                 let snapshot = self.snapshot();
