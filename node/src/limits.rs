@@ -413,6 +413,11 @@ pub const DEMO_LAST_WORDS_LINES: usize = 15;
 /// parked calls cost the switch 167 short commands a second.
 pub const OWNED_QUIET_MS: u64 = 30_000;
 
+/// How long an owned call is kept while no node at all is attached to its switch, in milliseconds. Whoever attaches
+/// again appoints anew for every call that still lives, so nothing is lost with one that is forgotten; this outlasts
+/// the restart of a switch and of the network before it, and a switch that was taken down leaves no calls for ever.
+pub const OWNED_UNATTENDED_MS: u64 = 600_000;
+
 // --- Documents ---
 
 /// How often the documents are compared with one living member, each in its turn. Pushes carry nearly everything; what

@@ -13,7 +13,9 @@ use tokio::time::{Instant, interval};
 use super::attached::accepted;
 use super::peers::Peers;
 use super::route::attached_node;
-use crate::limits::{FLOW_TIMER_MS, OWNED_MAX_CALLS, OWNED_QUIET_MS, STEP_REQUEST_TIMEOUT_MS};
+use crate::limits::{
+    FLOW_TIMER_MS, OWNED_MAX_CALLS, OWNED_QUIET_MS, OWNED_UNATTENDED_MS, STEP_REQUEST_TIMEOUT_MS,
+};
 use crate::metrics::Gauge;
 
 /// Every call that this node owns.
@@ -32,6 +34,8 @@ struct OwnedCall {
     attached: NodeId,
     machine: CallMachine,
     heard_at_ms: u64,
+    /// Since when nobody has been attached to the switch, as far as this node has noticed.
+    unattended_since_ms: Option<u64>,
 }
 
 impl OwnedCalls {
@@ -80,7 +84,13 @@ impl OwnedCalls {
                     let switch = snapshot.channel.switch.clone();
                     calls.insert(
                         call.clone(),
-                        OwnedCall { switch, attached: from, machine, heard_at_ms: now_ms },
+                        OwnedCall {
+                            switch,
+                            attached: from,
+                            machine,
+                            heard_at_ms: now_ms,
+                            unattended_since_ms: None,
+                        },
                     );
                     effect
                 }
@@ -155,7 +165,16 @@ impl OwnedCalls {
     /// Carries a request to the attached node and its answer back to the machine.
     async fn carry_out(self: Arc<Self>, call: String, effect: CallEffect) {
         let Some((switch, appointed_by)) = self.way_to(&call) else { return };
-        let attached = attached_node(&self.peers.members().borrow(), &switch).unwrap_or(appointed_by);
+        let attached = attached_node(&self.peers.members().borrow(), &switch);
+        if self.is_abandoned(&call, attached.is_some()) {
+            tracing::warn!(
+                call,
+                switch,
+                "nobody has been attached to the switch for long: the call is forgotten"
+            );
+            return self.follow(&call, Some(CallEffect::Forget));
+        }
+        let attached = attached.unwrap_or(appointed_by);
         let deadline = Duration::from_millis(STEP_REQUEST_TIMEOUT_MS);
         match effect {
             CallEffect::RunStep { epoch, step, application, argument } => {
@@ -179,6 +198,18 @@ impl OwnedCalls {
             }
             CallEffect::Forget => {}
         }
+    }
+
+    /// Whether the call's switch has been without an attached node for too long.
+    fn is_abandoned(&self, call: &str, is_attended: bool) -> bool {
+        let now_ms = self.now_ms();
+        let mut calls = self.calls();
+        let Some(owned) = calls.get_mut(call) else { return false };
+        if is_attended {
+            owned.unattended_since_ms = None;
+            return false;
+        }
+        now_ms - *owned.unattended_since_ms.get_or_insert(now_ms) > OWNED_UNATTENDED_MS
     }
 
     /// Forgets a call that another node owns under this epoch, unless it has come back since under a higher one.

@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep};
 
 use super::world::{World, applications, id};
 use crate::cluster::SwitchLink;
-use crate::limits::{COMMAND_DEADLINE_MS, RECONCILE_INTERVAL_MS, SWITCH_PENDING_JOBS};
+use crate::limits::{COMMAND_DEADLINE_MS, OWNED_UNATTENDED_MS, RECONCILE_INTERVAL_MS, SWITCH_PENDING_JOBS};
 
 fn set(value: &str) -> ChannelCommand {
     ChannelCommand::Set { name: "mark".to_owned(), value: value.to_owned() }
@@ -236,4 +236,21 @@ async fn as_many_jobs_as_a_switch_may_run_do_not_cost_the_attachment() {
     while let Some(job) = jobs.join_next().await {
         assert!(job.unwrap().unwrap().starts_with("+OK"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_switch_that_never_returns_are_forgotten() {
+    let world = World::new(2).await;
+    world.attached().await;
+    for flow in ["park", "three"] {
+        let uuid = world.call(flow).await;
+        world.channel_when(&uuid, |info| info.owner.is_some()).await;
+    }
+    let owned =
+        || -> usize { (1..=2).map(|number| world.node(id(number)).running().unwrap().owned.len()).sum() };
+    world.switch.crash().await;
+    sleep(Duration::from_millis(OWNED_UNATTENDED_MS / 2)).await;
+    assert_eq!(owned(), 2, "it may return");
+    sleep(Duration::from_millis(OWNED_UNATTENDED_MS)).await;
+    assert_eq!(owned(), 0);
 }
