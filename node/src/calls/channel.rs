@@ -166,6 +166,10 @@ impl Channel {
     pub(crate) fn end_bridge(&mut self) {
         self.info.bridged_to = None;
         self.info.parked = self.in_park && !self.hung_up;
+        // What was run inside the bridge has taken the bridge's place here, and has ended.
+        if self.info.parked && self.application_uuid.is_none() {
+            self.info.application = Some("park".to_owned());
+        }
     }
 
     /// Reads whether fipple controls the call, from variables that stand in the data.

@@ -214,6 +214,15 @@ fn a_channel_is_parked_again_after_its_bridge() {
     apply(&mut table, "CHANNEL_UNBRIDGE", "a", legs);
     apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", bridge);
     assert_eq!(parked(&table), (true, told("park")));
+    // The same, with something played to the caller meanwhile.
+    let playback = "Application: playback\nApplication-UUID: 3\n";
+    apply(&mut table, "CHANNEL_EXECUTE", "a", bridge);
+    apply(&mut table, "CHANNEL_BRIDGE", "a", legs);
+    apply(&mut table, "CHANNEL_EXECUTE", "a", playback);
+    apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", playback);
+    apply(&mut table, "CHANNEL_UNBRIDGE", "a", legs);
+    apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", bridge);
+    assert_eq!(parked(&table), (true, told("park")));
     // uuid_bridge and then uuid_park.
     apply(&mut table, "CHANNEL_UNPARK", "a", "");
     apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", "a", park);
