@@ -30,7 +30,7 @@ impl NodeProcess {
     /// # Panics
     /// If it fails.
     pub fn run(data_directory: &Path, arguments: &[&str]) -> String {
-        let output = Command::new(Self::program())
+        let output = command()
             .args(arguments)
             .arg("--data-dir")
             .arg(data_directory)
@@ -48,7 +48,7 @@ impl NodeProcess {
         let _absent = std::fs::remove_file(data_directory.join("api.json"));
         std::fs::create_dir_all(data_directory).expect("a data directory can be made");
         let log = std::fs::File::create(data_directory.join("node.log")).expect("a log can be made");
-        let child = Command::new(Self::program())
+        let child = command()
             .args(["node", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--data-dir"])
             .arg(data_directory)
             .args(arguments)
@@ -103,6 +103,16 @@ impl NodeProcess {
         self.child.kill().expect("a child can be killed");
         self.child.wait().expect("a killed child ends");
     }
+}
+
+/// `fipple`, without the settings in the environment of who runs the tests: they are not the test's, and a variable
+/// that is meant for the test itself would be no setting of the node.
+fn command() -> Command {
+    let mut command = Command::new(NodeProcess::program());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"FIPPLE_")) {
+        command.env_remove(name);
+    }
+    command
 }
 
 impl Drop for NodeProcess {
