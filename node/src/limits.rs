@@ -434,3 +434,7 @@ pub const OUT_OF_REACH_MS: u64 = 2_000;
 /// Replication messages that may wait for the store: mostly some hundred bytes each, and 1 MiB at most, so 64 MiB at the
 /// very worst. What is dropped beyond is asked for again in the next round.
 pub const REPLICATION_QUEUE_MESSAGES: usize = 64;
+
+/// Commands that may wait in one channel's own queue. FreeSWITCH holds 256 there and closes the connection that brings one
+/// more; two are kept for a step and its mark, and the rest is far more than anybody means to queue.
+pub const COMMANDS_UNSTARTED_MAX: usize = 32;

@@ -155,6 +155,14 @@ impl SwitchFacts for (&AttachedSwitch, &Attachment) {
     fn has_application(&self, name: &str) -> bool {
         self.1.has_application(name)
     }
+
+    fn enqueue(&self, uuid: &str, event_uuid: &str) -> Result<(), Refusal> {
+        self.0.table().enqueue(uuid, event_uuid)
+    }
+
+    fn dequeue(&self, uuid: &str, event_uuid: &str) {
+        self.0.table().dequeue(uuid, event_uuid);
+    }
 }
 
 /// What a request to a node was answered, as what came of it.

@@ -1,6 +1,7 @@
 //! One channel of an attached switch.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use fipple_protocol::NodeId;
 use fipple_protocol::esl::{Event, names};
@@ -81,6 +82,8 @@ pub(crate) struct Channel {
     pub(crate) heard_at_us: u64,
     /// Which execution `info.application` is.
     pub(crate) application_uuid: Option<String>,
+    /// The executions that commands have put into the channel's own queue, and that have not begun.
+    pub(crate) unstarted: BTreeSet<String>,
     /// The channel has ended, and its owner has been told.
     pub(crate) hung_up: bool,
 }
@@ -126,6 +129,7 @@ impl Channel {
             whole: false,
             heard_at_us,
             application_uuid: None,
+            unstarted: BTreeSet::new(),
             hung_up: false,
         }
     }

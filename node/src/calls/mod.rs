@@ -15,6 +15,7 @@ mod locations;
 pub(crate) mod metrics;
 mod owned;
 pub(crate) mod peers;
+mod queue;
 mod route;
 mod steps;
 mod table;

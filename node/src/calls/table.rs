@@ -138,6 +138,12 @@ impl Table {
         }
         let Some(channel) = self.channels.get_mut(uuid) else { return Change::default() };
         channel.hear(&event);
+        if name == b"CHANNEL_EXECUTE"
+            && !channel.unstarted.is_empty()
+            && let Some(begun) = event.get(names::APPLICATION_UUID)
+        {
+            channel.unstarted.remove(&*begun.text());
+        }
         let kind = match name {
             b"CHANNEL_ANSWER" => {
                 let at_us = event.number("Caller-Channel-Answered-Time").filter(|us| *us > 0);

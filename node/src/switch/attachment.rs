@@ -95,7 +95,7 @@ impl Attachment {
             None => {}
         }
         let guard = Unanswered { attachment: self, id };
-        let answer = self.run(channel, command, facts).await;
+        let answer = self.run(id, channel, command, facts).await;
         self.answers().end(id, &answer);
         std::mem::forget(guard);
         answer
@@ -103,6 +103,7 @@ impl Attachment {
 
     async fn run(
         &self,
+        id: u64,
         channel: &str,
         command: &ChannelCommand,
         facts: &impl SwitchFacts,
@@ -116,9 +117,16 @@ impl Attachment {
                 self.connection.background(&line, job_timeout(COMMAND_HOP_MS)).await?
             }
             SwitchCommand::Execute { application, argument, alone } => {
+                let event_uuid = format!("command-{id:016x}");
                 let execute = Execute::new(Some(channel), &application, &argument);
-                let execute = Execute { event_lock: alone, ..execute };
-                self.connection.command(Command::Execute(execute)).await?
+                let execute = Execute { event_lock: alone, event_uuid: Some(&event_uuid), ..execute };
+                facts.enqueue(channel, &event_uuid)?;
+                let reply = self.connection.command(Command::Execute(execute)).await;
+                let taken = reply.and_then(|reply| judge(channel, &reply));
+                if !matches!(taken, Ok(_) | Err(Refusal::TimedOut { .. })) {
+                    facts.dequeue(channel, &event_uuid);
+                }
+                return taken;
             }
         };
         judge(channel, &reply)
@@ -310,6 +318,12 @@ mod tests {
         fn has_application(&self, _: &str) -> bool {
             true
         }
+
+        fn enqueue(&self, _: &str, _: &str) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn dequeue(&self, _: &str, _: &str) {}
     }
 
     /// An attachment, over a connection of its own.

@@ -14,7 +14,7 @@ pub(crate) enum SwitchCommand {
     Execute { application: String, argument: String, alone: bool },
 }
 
-/// What has to be known of the switch to translate a command.
+/// What has to be known of the switch, and noted of its channels, to command one.
 pub(crate) trait SwitchFacts {
     /// Whether the channel exists.
     fn has_channel(&self, uuid: &str) -> bool;
@@ -22,6 +22,13 @@ pub(crate) trait SwitchFacts {
     fn is_parked(&self, uuid: &str) -> bool;
     /// Whether the switch knows the dialplan application.
     fn has_application(&self, name: &str) -> bool;
+    /// Notes that an execution is about to be put into the channel's own queue.
+    ///
+    /// # Errors
+    /// If too many wait there already.
+    fn enqueue(&self, uuid: &str, event_uuid: &str) -> Result<(), Refusal>;
+    /// Notes that it was not put there after all.
+    fn dequeue(&self, uuid: &str, event_uuid: &str);
 }
 
 /// Translates a command for a channel that exists.
@@ -170,6 +177,10 @@ mod tests {
         fn has_application(&self, name: &str) -> bool {
             ["playback", "bridge", "echo"].contains(&name)
         }
+        fn enqueue(&self, _: &str, _: &str) -> Result<(), Refusal> {
+            Ok(())
+        }
+        fn dequeue(&self, _: &str, _: &str) {}
     }
 
     fn line(uuid: &str, command: ChannelCommand) -> String {

@@ -35,7 +35,7 @@ pub struct Dialplan {
 
 impl Dialplan {
     /// Every destination is prepared and parked, so that a controller takes it: the snippet that fipple asks an
-    /// operator to install (freeswitch takeover README "Recipe").
+    /// operator to install (`deploy/freeswitch/fipple.xml`).
     pub fn park_everything() -> Self {
         let actions = [
             ("set", "fipple_epoch=0"),

@@ -5,6 +5,7 @@ use fipple_protocol::peer::{ChannelCommand, ChannelInfo, Refusal};
 use tokio::time::sleep;
 
 use super::world::World;
+use crate::limits::COMMANDS_UNSTARTED_MAX;
 
 fn command(json: &str) -> ChannelCommand {
     serde_json::from_str(json).unwrap()
@@ -136,4 +137,30 @@ async fn a_call_that_is_not_fipples_is_commanded_and_otherwise_left_alone() {
     assert!(world.record(&uuid).await.ended.is_none());
     world.other_than(&[attached]).command(&uuid, command(r#"{"action":"hangup"}"#)).await.unwrap();
     assert_eq!(world.record_at_end(&uuid).await.cause, "NORMAL_CLEARING");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_commanded_faster_than_it_follows_says_so_and_harms_no_other() {
+    let world = World::new(2).await;
+    world.attached().await;
+    let uuid = world.call("park").await;
+    world.channel_when(&uuid, |info| info.owner.is_some()).await;
+    let calls = world.other_than(&[]);
+    let play = || {
+        calls.command(
+            &uuid,
+            command(r#"{"action":"execute","application":"playback","argument":"silence_stream://600000"}"#),
+        )
+    };
+    play().await.unwrap();
+    world.channel_when(&uuid, |info| info.application.as_deref() == Some("playback")).await;
+    for queued in 0..COMMANDS_UNSTARTED_MAX {
+        assert!(play().await.is_ok(), "{queued} wait");
+    }
+    let refused = play().await;
+    assert!(matches!(refused, Err(Refusal::Overloaded { .. })), "{refused:?}");
+    calls.command(&uuid, ChannelCommand::Break).await.unwrap();
+    sleep(Duration::from_millis(100)).await;
+    play().await.unwrap();
+    assert!(play().await.is_err(), "one has begun, and made room for one");
 }
