@@ -29,7 +29,7 @@ impl From<Refusal> for Failure {
             Refusal::SwitchRefused { .. } => Self::new(
                 StatusCode::CONFLICT,
                 "refused_by_switch",
-                format!("{said}. Nothing was changed; the same command will be refused again."),
+                format!("{said}. These are its own words; nothing was done."),
             ),
             Refusal::NotOwner { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
