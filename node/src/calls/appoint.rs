@@ -99,8 +99,10 @@ async fn write(switch: &AttachedSwitch, call: &str, appointment: &Appointment) -
     let variables = format!("{OWNER_VARIABLE}={owner};{EPOCH_VARIABLE}={epoch}");
     switch.attachment()?.set_variables(call, &variables).await?;
     let before = switch.table().written(call, appointment);
-    tracing::info!(switch = switch.config.name, call, %owner, epoch, ?before, "the call has an owner");
+    // A line a call would be most of the log on a busy switch.
+    tracing::debug!(switch = switch.config.name, call, %owner, epoch, "the call has an owner");
     if let Some(before) = before {
+        tracing::info!(switch = switch.config.name, call, %owner, epoch, %before, "the call was taken over");
         switch.metrics.takeovers.inc();
         tell_loser(switch, before, call);
     }

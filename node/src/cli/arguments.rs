@@ -91,7 +91,7 @@ pub(super) enum Command {
     Api {
         /// The switch's name, as `fipple switches` lists it
         switch: String,
-        /// The command, as one would type it in fs_cli
+        /// The command, as one would type it in fs_cli; what follows is all part of it, so fipple's own options go before
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
