@@ -32,6 +32,8 @@ pub mod dialplan;
 pub mod error;
 pub mod ledger;
 pub mod limits;
+#[cfg(feature = "measure")]
+pub mod measure;
 pub mod random;
 pub mod server;
 pub mod time;
