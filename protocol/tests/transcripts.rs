@@ -67,7 +67,12 @@ fn written_out<'a>(headers: impl Iterator<Item = (&'a Vec<u8>, &'a Vec<u8>)>, bo
 fn committed_transcripts_are_read_to_the_last_byte() {
     let mut kinds = Vec::new();
     for transcript in committed() {
-        assert!(transcript.chunks.is_some(), "{}: the chunks are committed too", transcript.name);
+        let is_excerpt = transcript.name.starts_with("o_ordering/");
+        assert!(
+            transcript.chunks.is_some() != is_excerpt,
+            "{}: the chunks are committed too",
+            transcript.name
+        );
         for frame in check(&transcript).frames {
             if !kinds.contains(&frame.kind) {
                 kinds.push(frame.kind);
