@@ -28,6 +28,8 @@ pub struct Config {
     pub originate_timeout: Duration,
     /// How long `playback` takes for a file whose name tells nothing about it.
     pub default_playback: Duration,
+    /// How long the files at these paths play.
+    pub files: Vec<(String, Duration)>,
     /// How far `show channels` and `show calls` lag behind a channel's birth and death, in milliseconds; drawn for
     /// each anew (freeswitch README: 90 to 400).
     pub show_lag_ms: RangeInclusive<u64>,
@@ -56,6 +58,7 @@ impl Default for Config {
             },
             originate_timeout: Duration::from_secs(60),
             default_playback: Duration::from_secs(2),
+            files: Vec::new(),
             show_lag_ms: 90..=400,
             heartbeat: Duration::from_secs(20),
             missing_paths: vec!["/nonexistent/".into(), "/proc/".into()],
@@ -65,17 +68,25 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How the destination number of a dial string behaves.
-    pub(crate) fn answer_of(&self, destination: &str) -> Answer {
-        let rule = self.destinations.iter().find(|rule| matches_pattern(&rule.pattern, destination));
-        rule.map_or(self.default_answer, |rule| rule.answer)
+    /// How the destination of a dial string behaves, by its number or by its whole address.
+    pub(crate) fn answer_of(&self, destination: &str, address: &str) -> Answer {
+        let fits = |rule: &&Destination| {
+            matches_pattern(&rule.pattern, destination) || matches_pattern(&rule.pattern, address)
+        };
+        self.destinations.iter().find(fits).map_or(self.default_answer, |rule| rule.answer)
+    }
+
+    /// How long the file at a path plays.
+    pub(crate) fn playback_of(&self, path: &str) -> Duration {
+        let file = self.files.iter().find(|(file, _)| file == path);
+        file.map_or(self.default_playback, |(_, length)| *length)
     }
 }
 
 /// How the destinations of one pattern behave when they are dialled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// A destination number, or its beginning and a `*`.
+    /// A destination number or a whole address (`100@192.0.2.1:5060`), or its beginning and a `*`.
     pub pattern: String,
     /// What happens.
     pub answer: Answer,

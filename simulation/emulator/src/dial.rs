@@ -42,7 +42,8 @@ impl Switch {
         let gives_up = self.now + seconds.unwrap_or(self.config.originate_timeout);
         let fails_at = Some((gives_up, Cause::named("NO_ANSWER")));
         let at_once = target.endpoint != Endpoint::Sofia;
-        match self.config.answer_of(&target.destination) {
+        let address = target.channel_name.rsplit('/').next().unwrap_or_default();
+        match self.config.answer_of(&target.destination, address) {
             Answer::Answers { .. } if at_once => {
                 Dialling { purpose, rings_at: None, answers_at: Some(self.now), fails_at: None }
             }

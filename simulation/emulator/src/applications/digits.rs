@@ -79,7 +79,7 @@ impl Switch {
 
     /// The prompt plays, then the time-out runs.
     fn first_wait(&self, collection: &Collection) -> Time {
-        let prompt = duration_of(&collection.file, self.config.default_playback);
+        let prompt = duration_of(&collection.file, &self.config);
         self.now + prompt.unwrap_or_default() + collection.timeout
     }
 

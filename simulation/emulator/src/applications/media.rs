@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Started;
 use crate::cause::Cause;
 use crate::channel::{Doing, Uuid};
+use crate::config::Config;
 use crate::ledger::HungUpBy;
 use crate::switch::Switch;
 use crate::time::Time;
@@ -21,7 +22,7 @@ impl Switch {
         if path.is_empty() || self.is_missing(path) {
             return Started::Done(Some("FILE NOT FOUND"));
         }
-        let length = duration_of(path, self.config.default_playback);
+        let length = duration_of(path, &self.config);
         self.fire_channel(uuid, "PLAYBACK_START", &[], &[("Playback-File-Path", path)]);
         let until = length.filter(|_| !endless).map(|length| self.now + length);
         let length_ms = length.map_or(0, |length| length.as_millis() as u64);
@@ -136,8 +137,8 @@ impl Switch {
 }
 
 /// How long a file plays: `tone_stream://%(on,off,freq...)` with `;loops=N`, `silence_stream://ms`,
-/// `file_string://a!b`, else the default. `None` has no end.
-pub(crate) fn duration_of(path: &str, default: Duration) -> Option<Duration> {
+/// `file_string://a!b`, else as the configuration says. `None` has no end.
+pub(crate) fn duration_of(path: &str, config: &Config) -> Option<Duration> {
     if let Some(tones) = path.strip_prefix("tone_stream://") {
         return tone_duration(tones);
     }
@@ -146,9 +147,9 @@ pub(crate) fn duration_of(path: &str, default: Duration) -> Option<Duration> {
         return milliseconds.parse().ok().map(Duration::from_millis);
     }
     if let Some(files) = path.strip_prefix("file_string://") {
-        return files.split('!').map(|file| duration_of(file, default)).sum();
+        return files.split('!').map(|file| duration_of(file, config)).sum();
     }
-    Some(default)
+    Some(config.playback_of(path))
 }
 
 fn tone_duration(tones: &str) -> Option<Duration> {
@@ -170,7 +171,9 @@ mod tests {
 
     #[test]
     fn lengths_of_files() {
-        let of = |path| duration_of(path, Duration::from_secs(2)).map(|length| length.as_millis());
+        let files = vec![("/sounds/bye.wav".into(), Duration::from_millis(823))];
+        let config = Config { files, ..Config::default() };
+        let of = |path| duration_of(path, &config).map(|length| length.as_millis());
         assert_eq!(of("tone_stream://%(1500,500,440)"), Some(2000));
         assert_eq!(of("tone_stream://%(100,0,440);loops=3"), Some(300));
         assert_eq!(of("tone_stream://%(2000,4000,440,480);loops=-1"), None);
@@ -178,5 +181,6 @@ mod tests {
         assert_eq!(of("silence_stream://-1"), None);
         assert_eq!(of("file_string://a.wav!silence_stream://500"), Some(2500));
         assert_eq!(of("/sounds/hello.wav"), Some(2000));
+        assert_eq!(of("/sounds/bye.wav"), Some(823));
     }
 }

@@ -1,0 +1,102 @@
+//! The machine of the recordings: its dialplan, its files, and who answers where.
+
+use std::time::Duration;
+
+use fipple_emulator::Config;
+use fipple_emulator::cause::Cause;
+use fipple_emulator::config::{Answer, Destination};
+use fipple_emulator::dialplan::{Action, Dialplan, Extension};
+
+/// What each destination ran, read off the CHANNEL_EXECUTE events of the recordings.
+const DIALPLAN: &[(&str, &[(&str, &str)])] = &[
+    ("8000", &[("answer", ""), ("playback", "/srv/pbx1/sounds/bye.wav"), ("hangup", "")]),
+    ("9001", &[("answer", ""), ("park", "")]),
+    ("9002", &[("answer", ""), ("playback", "/srv/pbx1/sounds/hello.wav"), ("hangup", "NORMAL_CLEARING")]),
+    (
+        "9003",
+        &[
+            ("answer", ""),
+            (
+                "play_and_get_digits",
+                "2 4 2 4000 # /srv/pbx1/sounds/enter.wav /srv/pbx1/sounds/bad.wav mydigits \\d+ 2000",
+            ),
+            ("log", "INFO digits=${mydigits}"),
+            ("sleep", "200"),
+            ("hangup", ""),
+        ],
+    ),
+    ("9004", &[("answer", ""), ("conference", "lab1@default")]),
+    (
+        "9005",
+        &[
+            ("socket", "127.0.0.1:8084 async full"),
+            ("log", "INFO after-socket"),
+            ("playback", "/srv/pbx1/sounds/hello.wav"),
+            ("hangup", ""),
+        ],
+    ),
+    ("9006", &[("socket", "127.0.0.1:8084 full")]),
+    ("9007", &[("park", "")]),
+    ("9009", &[("answer", ""), ("echo", "")]),
+    ("9012", &[("answer", ""), ("httapi", "{url=http://127.0.0.1:8092/httapi}")]),
+    ("9013", &[("hangup", "USER_BUSY")]),
+    ("9014", &[("answer", ""), ("fifo", "labq in")]),
+    ("9016", &[("socket", "127.0.0.1:8084 async")]),
+    ("9017", &[("answer", ""), ("valet_park", "lot1 auto in 8001 8010")]),
+    ("9018", &[("answer", ""), ("sleep", "60000")]),
+    (
+        "9022",
+        &[
+            ("ring_ready", ""),
+            ("sleep", "500"),
+            ("pre_answer", ""),
+            ("sleep", "500"),
+            ("answer", ""),
+            ("sleep", "500"),
+            ("hangup", ""),
+        ],
+    ),
+    ("9024", &[("answer", ""), ("bridge", "sofia/external/9009@127.0.0.1:5080")]),
+    ("9026", &[("event", "Event-Subclass=lab::custom,Event-Name=CUSTOM,a=b,utf=žš")]),
+];
+
+/// How long the sounds play, by PLAYBACK_STOP's `variable_playback_ms`.
+const SOUNDS: &[(&str, u64)] = &[
+    ("/srv/pbx1/sounds/hello.wav", 2157),
+    ("/srv/pbx1/sounds/bye.wav", 823),
+    ("/srv/pbx1/sounds/enter.wav", 1520),
+    ("/srv/pbx1/sounds/bad.wav", 1126),
+];
+
+/// The switch of the recordings, with its wall clock set.
+pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
+    let extensions = DIALPLAN.iter().map(|(destination, actions)| Extension {
+        destination: (*destination).into(),
+        actions: actions.iter().map(|(application, argument)| Action::new(*application, *argument)).collect(),
+    });
+    let answers = |pattern: &str, ring_ms, answer_ms| Destination {
+        pattern: pattern.into(),
+        answer: Answer::Answers {
+            ring_after: Duration::from_millis(ring_ms),
+            answer_after: Duration::from_millis(answer_ms),
+        },
+    };
+    let busy = Answer::Refuses { after: Duration::from_millis(1), cause: Cause::named("USER_BUSY") };
+    let files = SOUNDS.iter().map(|(path, length_ms)| ((*path).into(), Duration::from_millis(*length_ms)));
+    Config {
+        wall_clock_at_start_micros,
+        dialplan: Dialplan { extensions: extensions.collect() },
+        destinations: vec![
+            answers("test@127.0.0.1:6070", 1, 200),
+            Destination { pattern: "test@127.0.0.1:6071".into(), answer: busy },
+            answers("9*", 1, 2),
+        ],
+        globals: vec![
+            ("domain".into(), "lab.local".into()),
+            ("local_ip_v4".into(), "127.0.0.1".into()),
+            ("lab_ip".into(), "127.0.0.1".into()),
+        ],
+        files: files.collect(),
+        ..Config::default()
+    }
+}
