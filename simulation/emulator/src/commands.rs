@@ -8,6 +8,7 @@ use crate::cause::Cause;
 use crate::channel::{CommandAction, PrivateCommand};
 use crate::connection::{Connection, split_word};
 use crate::dialplan::Action;
+use crate::journal::Entry;
 use crate::limits::{CONNECTION_INPUT_MAX_BYTES, LOOPS_MAX, PRIVATE_QUEUE_MAX};
 use crate::switch::{ConnectionId, Switch};
 use crate::time::Date;
@@ -63,6 +64,8 @@ impl Switch {
         let (word, arguments) = request.command.split_once(' ').unwrap_or((&request.command, ""));
         let word = word.to_ascii_lowercase();
         let authenticated = self.bus.connections.get(&id).is_some_and(|connection| connection.authenticated);
+        let command = || Entry::Command { connection: id, line: request.command.clone() };
+        self.ledger.journal.add(command);
         match word.as_str() {
             "exit" | "..." => self.exit(id),
             "auth" if !authenticated => self.authenticate(id, arguments),
@@ -143,6 +146,8 @@ impl Switch {
         };
         if channel.queue.len() >= PRIVATE_QUEUE_MAX {
             // The command is lost, and FreeSWITCH ends the connection.
+            let uuid = channel.uuid.clone();
+            self.ledger.journal.add(|| Entry::PrivateQueueFull { uuid, connection: id });
             return self.bus.disconnect(id);
         }
         let uuid = channel.uuid.clone();

@@ -45,6 +45,11 @@ impl Hash {
         }
     }
 
+    /// A key's value.
+    pub(crate) fn value(&self, realm: &str, key: &str) -> Option<&str> {
+        self.values.get(&format!("{realm}_{key}")).map(String::as_str)
+    }
+
     fn insert(&mut self, key: String, value: &str) -> String {
         if self.values.len() >= HASH_KEYS_MAX && !self.values.contains_key(&key) {
             return "-ERR the emulated hash is full\n".into();

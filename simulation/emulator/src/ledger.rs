@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::channel::Uuid;
+use crate::journal::{Entry, Journal};
 use crate::limits::{LEDGER_ENDED_CALLS_MAX, LEDGER_EXECUTIONS_MAX};
 use crate::switch::ConnectionId;
 use crate::time::Time;
@@ -68,6 +69,7 @@ pub struct Ledger {
     records: BTreeMap<Uuid, CallRecord>,
     ended: VecDeque<Uuid>,
     dropped: u64,
+    pub(crate) journal: Journal,
 }
 
 impl Ledger {
@@ -87,12 +89,14 @@ impl Ledger {
     }
 
     pub(crate) fn created(&mut self, record: CallRecord) {
+        self.journal.add(|| Entry::Created { uuid: record.uuid.clone(), outbound: record.outbound });
         self.records.insert(record.uuid.clone(), record);
     }
 
     pub(crate) fn answered(&mut self, uuid: &str, now: Time) {
         if let Some(record) = self.records.get_mut(uuid) {
             record.answered.get_or_insert(now);
+            self.journal.add(|| Entry::Answered { uuid: record.uuid.clone() });
         }
     }
 
@@ -100,11 +104,19 @@ impl Ledger {
         if let Some(record) = self.records.get_mut(uuid) {
             record.cause = cause;
             record.hung_up_by = Some(by);
+            self.journal.add(|| Entry::HungUp { uuid: record.uuid.clone(), cause, by });
         }
     }
 
     pub(crate) fn started(&mut self, uuid: &str, execution: Execution) {
         let Some(record) = self.records.get_mut(uuid) else { return };
+        self.journal.add(|| Entry::Started {
+            uuid: record.uuid.clone(),
+            application: execution.application.clone(),
+            argument: execution.argument.clone(),
+            application_uuid: execution.application_uuid.clone(),
+            connection: execution.connection,
+        });
         if record.executions.len() < LEDGER_EXECUTIONS_MAX {
             record.executions.push(execution);
         } else {
@@ -114,6 +126,10 @@ impl Ledger {
 
     pub(crate) fn completed(&mut self, uuid: &str, application_uuid: &str, now: Time) {
         let Some(record) = self.records.get_mut(uuid) else { return };
+        self.journal.add(|| Entry::Completed {
+            uuid: record.uuid.clone(),
+            application_uuid: application_uuid.to_owned(),
+        });
         let running = |execution: &&mut Execution| {
             execution.ended.is_none() && execution.application_uuid == application_uuid
         };
@@ -125,6 +141,7 @@ impl Ledger {
     pub(crate) fn ended(&mut self, uuid: &Uuid, now: Time) {
         let Some(record) = self.records.get_mut(uuid) else { return };
         record.ended = Some(now);
+        self.journal.add(|| Entry::Ended { uuid: uuid.clone() });
         self.ended.push_back(uuid.clone());
         if self.ended.len() > LEDGER_ENDED_CALLS_MAX
             && let Some(oldest) = self.ended.pop_front()

@@ -30,6 +30,7 @@ pub mod cause;
 pub mod config;
 pub mod dialplan;
 pub mod error;
+pub mod journal;
 pub mod ledger;
 pub mod limits;
 #[cfg(feature = "measure")]

@@ -43,6 +43,9 @@ pub const LEDGER_ENDED_CALLS_MAX: usize = 20_000;
 /// Executed applications that the ledger remembers of one call.
 pub const LEDGER_EXECUTIONS_MAX: usize = 512;
 
+/// Entries of the journal that nobody has taken: what happens between two looks at it, by far.
+pub const JOURNAL_ENTRIES_MAX: usize = 100_000;
+
 /// Concurrent sessions, as the lab's FreeSWITCH was configured. More calls are refused.
 pub const SESSIONS_MAX: usize = 4_000;
 

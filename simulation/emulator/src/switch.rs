@@ -10,6 +10,7 @@ use crate::bus::Bus;
 use crate::channel::{Channel, Uuid};
 use crate::config::Config;
 use crate::hash::Hash;
+use crate::journal::Entry;
 use crate::ledger::Ledger;
 use crate::random::Random;
 use crate::schedule::Schedule;
@@ -200,6 +201,31 @@ impl Switch {
     /// What really happened to every call.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// From now on [`Switch::take_journal`] tells what happens.
+    pub fn keep_journal(&mut self) {
+        self.ledger.journal.keep();
+    }
+
+    /// What has happened and was not taken yet, oldest first.
+    pub fn take_journal(&mut self) -> Option<Entry> {
+        self.ledger.journal.take()
+    }
+
+    /// What `hash` holds under a key of a realm.
+    pub fn hash_value(&self, realm: &str, key: &str) -> Option<&str> {
+        self.hash.value(realm, key)
+    }
+
+    /// A variable of a living channel.
+    pub fn channel_variable(&self, uuid: &str, name: &str) -> Option<&str> {
+        self.channels.get(uuid)?.variables.get(name)
+    }
+
+    /// The living channels, in the order of their uuids.
+    pub fn living_channels(&self) -> impl Iterator<Item = &Uuid> {
+        self.channels.keys()
     }
 
     /// Numbers about this switch.
