@@ -1,17 +1,28 @@
-//! A disk in memory.
+//! A disk in memory, which loses what was not synced when the power fails.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fipple::net::Disk;
+use fipple_determinism::Stream;
 use redb::StorageBackend;
 
 /// A data directory in memory. Clones are the same disk, so a node that is started again finds its files.
 #[derive(Clone, Default)]
-pub struct MemoryDisk {
+pub(crate) struct MemoryDisk {
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     storages: Arc<Mutex<BTreeMap<String, MemoryFile>>>,
+}
+
+impl MemoryDisk {
+    /// The power fails: of what was written and not synced, each write is there, is not there, or is there in part.
+    pub(crate) fn lose_power(&self, chance: &mut Stream) {
+        for file in lock(&self.storages).values() {
+            lock(&file.content).lose_power(chance);
+        }
+    }
 }
 
 impl Disk for MemoryDisk {
@@ -32,39 +43,96 @@ impl Disk for MemoryDisk {
 /// A database's file.
 #[derive(Clone, Debug, Default)]
 struct MemoryFile {
-    bytes: Arc<Mutex<Vec<u8>>>,
+    content: Arc<Mutex<Content>>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    /// What programs see.
+    current: Vec<u8>,
+    /// What is on the platters.
+    synced: Vec<u8>,
+    /// The difference, in the order in which it was made.
+    unsynced: Vec<Change>,
+}
+
+#[derive(Debug)]
+enum Change {
+    Length(usize),
+    Write(usize, Vec<u8>),
+}
+
+impl Content {
+    fn change(&mut self, change: Change) -> io::Result<()> {
+        apply(&mut self.current, &change)?;
+        self.unsynced.push(change);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.unsynced.drain(..).try_for_each(|change| apply(&mut self.synced, &change))
+    }
+
+    fn lose_power(&mut self, chance: &mut Stream) {
+        for change in self.unsynced.drain(..) {
+            let survives = match (change, chance.in_range(0..=2)) {
+                (_, 0) => continue,
+                // A disk writes whole sectors, but not all of a write's at once.
+                (Change::Write(offset, mut bytes), 1) => {
+                    let sectors = bytes.len().div_ceil(SECTOR_BYTES) as u64;
+                    bytes.truncate(chance.in_range(0..=sectors) as usize * SECTOR_BYTES);
+                    Change::Write(offset, bytes)
+                }
+                (change, _) => change,
+            };
+            // A write beyond an end whose growth was lost is lost with it.
+            let _ = apply(&mut self.synced, &survives);
+        }
+        self.current.clone_from(&self.synced);
+    }
+}
+
+/// What a disk writes as a whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+fn apply(bytes: &mut Vec<u8>, change: &Change) -> io::Result<()> {
+    match change {
+        Change::Length(len) => bytes.resize(*len, 0),
+        Change::Write(offset, data) => {
+            let place = bytes.get_mut(*offset..*offset + data.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+            place.copy_from_slice(data);
+        }
+    }
+    Ok(())
 }
 
 impl StorageBackend for MemoryFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.bytes).len() as u64)
+        Ok(lock(&self.content).current.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let bytes = lock(&self.bytes);
+        let content = lock(&self.content);
         let range = range(offset, out.len())?;
-        out.copy_from_slice(bytes.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
+        out.copy_from_slice(content.current.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.bytes).resize(range(len, 0)?.start, 0);
-        Ok(())
+        lock(&self.content).change(Change::Length(range(len, 0)?.start))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        lock(&self.content).sync()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut bytes = lock(&self.bytes);
-        let range = range(offset, data.len())?;
-        bytes.get_mut(range).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
-        Ok(())
+        let start = range(offset, data.len())?.start;
+        lock(&self.content).change(Change::Write(start, data.to_vec()))
     }
 }
 
-fn range(offset: u64, len: usize) -> io::Result<std::ops::Range<usize>> {
+fn range(offset: u64, len: usize) -> io::Result<Range<usize>> {
     let start = usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     let end = start.checked_add(len).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(start..end)
@@ -72,4 +140,33 @@ fn range(offset: u64, len: usize) -> io::Result<std::ops::Range<usize>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_synced_is_sure_to_survive_a_power_failure() {
+        let (mut kept, mut lost, mut torn) = (0, 0, 0);
+        for seed in 0..200 {
+            let disk = MemoryDisk::default();
+            let file = disk.open_storage("documents.redb").unwrap();
+            file.set_len(2_048).unwrap();
+            file.write(0, b"old").unwrap();
+            file.sync_data().unwrap();
+            file.write(512, &[7; 1_024]).unwrap();
+            disk.lose_power(&mut Stream::new(seed, "disk"));
+            let mut bytes = [0; 2_048];
+            disk.open_storage("documents.redb").unwrap().read(0, &mut bytes).unwrap();
+            assert_eq!(&bytes[..3], b"old");
+            match bytes.iter().filter(|byte| **byte == 7).count() {
+                0 => lost += 1,
+                512 => torn += 1,
+                1_024 => kept += 1,
+                other => panic!("{other} bytes are no sectors"),
+            }
+        }
+        assert!(kept > 20 && lost > 20 && torn > 5, "{kept} {lost} {torn}");
+    }
 }

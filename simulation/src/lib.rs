@@ -1,16 +1,37 @@
-//! Machines that exist only in memory, on which real nodes run.
+//! Whole fipple clusters that exist only in memory: the real node, on machines, clocks, disks and a network that one seed
+//! decides.
 //!
-//! A [`Fabric`] is a network; a [`Machine`] on it has an address, a disk and a seed, and yields the
-//! [`fipple::net::Host`] on which a node starts without knowing the difference. All time is tokio's, which a
-//! test pauses: it then jumps from one deadline to the next, and ten minutes pass in a second.
+//! [`World`] is the engine, with machines that can be killed, cut off and set to the wrong time.
 
-mod datagram;
+mod clock;
 mod disk;
-mod fabric;
+mod engine;
+mod error;
 mod limits;
 mod machine;
-mod pipe;
+mod network;
+mod trace;
 
-pub use disk::MemoryDisk;
-pub use fabric::Fabric;
-pub use machine::Machine;
+use std::thread::Builder;
+
+pub use clock::EPOCH;
+pub use engine::{NodeState, Observer, Place, Purpose, RestAnswer, RestRequest, Seen, World};
+pub use error::Error;
+pub use fipple_emulator::Time;
+pub use network::LinkQuality;
+pub use trace::Trace;
+
+/// Runs a simulation on a thread of its own. Libraries seed hash maps once a thread, so that a thread on which anything
+/// ran before the seed decided would not give the same run twice.
+///
+/// # Panics
+/// If the simulation does.
+#[expect(clippy::disallowed_methods, reason = "the simulator is what threads are hidden from")]
+pub fn simulate<R: Send + 'static>(simulation: impl FnOnce() -> R + Send + 'static) -> R {
+    let thread = Builder::new().name("simulation".into()).stack_size(limits::STACK_BYTES).spawn(simulation);
+    match thread.map(std::thread::JoinHandle::join) {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(error) => panic!("no thread for a simulation: {error}"),
+    }
+}

@@ -1,0 +1,214 @@
+//! A machine on which an emulated FreeSWITCH runs. It is driven as the state machine that it is, at exact moments, and
+//! so can be looked into after every single thing that happens.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use fipple_emulator::journal::Entry;
+use fipple_emulator::{Config, ConnectionId, Input, Output, Switch, Time};
+
+use crate::clock;
+use crate::network::{Arrived, ConnectionEnd, Fabric, HostId, Readable};
+
+/// Where the Event Socket of every simulated switch listens.
+pub(crate) const EVENT_SOCKET_PORT: u16 = 8021;
+
+/// A switch and its sockets.
+pub(super) struct SwitchHost {
+    fabric: Fabric,
+    id: HostId,
+    address: SocketAddr,
+    switch: Switch,
+    /// When it was started: its own time counts from there.
+    started: Time,
+    connections: BTreeMap<ConnectionId, Socket>,
+    ends: BTreeMap<ConnectionEnd, ConnectionId>,
+    /// Where controllers came from, those that are gone too.
+    controllers: BTreeMap<ConnectionId, IpAddr>,
+    last_connection: u64,
+}
+
+/// One Event Socket connection.
+struct Socket {
+    end: ConnectionEnd,
+    /// What the network has not taken yet.
+    unwritten: VecDeque<Bytes>,
+    /// To be closed when all is written.
+    closing: bool,
+}
+
+impl SwitchHost {
+    pub(super) fn start(
+        fabric: &Fabric,
+        id: HostId,
+        address: IpAddr,
+        config: Config,
+        seed: u64,
+        now: Time,
+    ) -> Self {
+        let address = SocketAddr::new(address, EVENT_SOCKET_PORT);
+        fabric.lock().listen(id, address);
+        let mut switch = Switch::new(config, seed);
+        switch.keep_journal();
+        Self {
+            fabric: fabric.clone(),
+            id,
+            address,
+            switch,
+            started: now,
+            connections: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            controllers: BTreeMap::new(),
+            last_connection: 0,
+        }
+    }
+
+    pub(super) fn switch(&self) -> &Switch {
+        &self.switch
+    }
+
+    /// Where a connection's controller is.
+    pub(super) fn controller(&self, connection: ConnectionId) -> Option<IpAddr> {
+        self.controllers.get(&connection).copied()
+    }
+
+    /// The world's time, by the switch's clock.
+    fn own_time(&self, now: Time) -> Time {
+        Time(now.micros_since(self.started))
+    }
+
+    fn next_timeout(&self) -> Option<Time> {
+        self.switch.next_timeout().map(|at| Time(self.started.0 + at.0))
+    }
+
+    /// Lets the switch run until the world's time is `until`; `observe` sees it after every single thing that happens.
+    pub(super) fn run(&mut self, until: Time, observe: &mut dyn FnMut(Time, &mut Self)) {
+        loop {
+            let arrival = self.fabric.next_arrival(self.id);
+            let timeout = self.next_timeout();
+            let Some(at) = [arrival, timeout].into_iter().flatten().min().filter(|at| *at < until) else { return };
+            clock::set_world(at);
+            if arrival == Some(at) {
+                if let Some(arrived) = self.fabric.deliver(self.id, at) {
+                    self.arrive(at, arrived);
+                }
+            } else {
+                self.switch.on_timeout(self.own_time(at));
+            }
+            self.carry_out();
+            observe(at, self);
+        }
+    }
+
+    /// Does something to the switch, such as letting a call come in.
+    pub(super) fn act<R>(&mut self, now: Time, act: impl FnOnce(&mut Switch, Time) -> R) -> R {
+        let own = self.own_time(now);
+        let result = act(&mut self.switch, own);
+        self.carry_out();
+        result
+    }
+
+    /// What happened and was not taken yet, oldest first.
+    pub(super) fn take_journal(&mut self) -> Option<Entry> {
+        self.switch.take_journal()
+    }
+
+    fn arrive(&mut self, at: Time, arrived: Arrived) {
+        let own = self.own_time(at);
+        match arrived {
+            Arrived::Connected(end) => {
+                let mut state = self.fabric.lock();
+                state.accept(self.id, self.address);
+                let peer = state.peer_address(end);
+                drop(state);
+                self.last_connection += 1;
+                let id = ConnectionId(self.last_connection);
+                self.connections.insert(id, Socket { end, unwritten: VecDeque::new(), closing: false });
+                self.ends.insert(end, id);
+                self.controllers.extend(peer.map(|peer| (id, peer.ip())));
+                self.switch.handle(own, Input::Connected(id));
+            }
+            Arrived::Changed(end) => {
+                if let Some(id) = self.ends.get(&end).copied() {
+                    self.receive(own, id, end);
+                }
+            }
+            Arrived::Datagram | Arrived::Nothing => {}
+        }
+    }
+
+    /// Takes what a connection has to say.
+    fn receive(&mut self, own: Time, id: ConnectionId, end: ConnectionEnd) {
+        loop {
+            let readable = self.fabric.lock().read(end, usize::MAX);
+            match readable {
+                Readable::Bytes(bytes) => self.switch.handle(own, Input::Received(id, &bytes)),
+                Readable::Nothing => break,
+                Readable::End | Readable::Failed(_) => {
+                    self.switch.handle(own, Input::Closed(id));
+                    self.let_go(id);
+                    break;
+                }
+            }
+        }
+        self.write(id);
+    }
+
+    /// Does what the switch wants done.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.switch.poll_output() {
+            match output {
+                Output::Send { connection, bytes } => {
+                    if let Some(socket) = self.connections.get_mut(&connection) {
+                        socket.unwritten.push_back(bytes);
+                        self.write(connection);
+                    }
+                }
+                Output::Close { connection } => {
+                    if let Some(socket) = self.connections.get_mut(&connection) {
+                        socket.closing = true;
+                        self.write(connection);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes as much as the network takes.
+    fn write(&mut self, id: ConnectionId) {
+        let Some(socket) = self.connections.get_mut(&id) else { return };
+        let mut state = self.fabric.lock();
+        while let Some(first) = socket.unwritten.front_mut() {
+            let Ok(written) = state.write(socket.end, first) else {
+                // The peer is gone; that is told by what is read.
+                socket.unwritten.clear();
+                break;
+            };
+            if written < first.len() {
+                bytes::Buf::advance(first, written);
+                return;
+            }
+            socket.unwritten.pop_front();
+        }
+        let closing = socket.closing;
+        drop(state);
+        if closing {
+            self.let_go(id);
+        }
+    }
+
+    fn let_go(&mut self, id: ConnectionId) {
+        if let Some(socket) = self.connections.remove(&id) {
+            self.ends.remove(&socket.end);
+            self.fabric.lock().close(socket.end);
+        }
+    }
+
+    /// The program is killed: its connections end, and its calls are gone.
+    pub(super) fn kill(mut self) {
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.let_go(id));
+        self.fabric.lock().stop_listening(self.id, self.address);
+    }
+}

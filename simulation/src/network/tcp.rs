@@ -1,0 +1,421 @@
+//! Simulated TCP: ordered, with a window, resent where the link loses it, and reset where nobody knows it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::task::Waker;
+
+use bytes::{Buf, Bytes};
+use fipple_emulator::Time;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::packet::{Arrived, Payload};
+use super::{HostId, State};
+use crate::clock;
+use crate::limits::{
+    TCP_BACKLOG_CONNECTIONS, TCP_RETRANSMIT_MAX, TCP_RETRANSMIT_MIN, TCP_RETRIES_MAX, TCP_WINDOW_BYTES,
+    TCP_WINDOW_UPDATE_BYTES,
+};
+
+/// A connection, which both ends call by the same number.
+pub(super) type ConnectionNumber = u64;
+
+/// One of the two ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    /// The end that connected.
+    Client,
+    /// The end that accepted.
+    Server,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// One end of one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnectionEnd {
+    pub(super) connection: ConnectionNumber,
+    pub(super) side: Side,
+}
+
+impl ConnectionEnd {
+    pub(super) fn peer(self) -> Self {
+        Self { connection: self.connection, side: self.side.other() }
+    }
+}
+
+/// What one end says to the other.
+#[derive(Debug, Clone)]
+pub(super) enum Segment {
+    Connect,
+    Accept,
+    Data(Bytes),
+    /// So many bytes have been read, and as many more may be sent.
+    Window(usize),
+    End,
+    Reset,
+}
+
+/// All connections of a network.
+#[derive(Default)]
+pub(super) struct Tcp {
+    connections: BTreeMap<ConnectionNumber, [End; 2]>,
+    last: ConnectionNumber,
+    /// Ends whose oldest unsent segment is tried again, and when.
+    retries: BTreeSet<(Time, ConnectionEnd)>,
+}
+
+/// A port that is listened on.
+#[derive(Default)]
+pub(super) struct Listening {
+    pub(super) backlog: VecDeque<ConnectionEnd>,
+    pub(super) acceptor: Option<Waker>,
+}
+
+/// What one machine knows of a connection.
+pub(super) struct End {
+    host: HostId,
+    pub(super) address: SocketAddr,
+    pub(super) established: bool,
+    /// The program has let go of it, or the machine was switched off.
+    gone: bool,
+    /// Why it is over, if it did not end in peace.
+    pub(super) failure: Option<io::ErrorKind>,
+    inbound: VecDeque<Bytes>,
+    /// The peer has said all, behind `inbound`.
+    peer_ended: bool,
+    ended: bool,
+    /// Bytes read and not yet reported.
+    read_bytes: usize,
+    /// Bytes sent that the peer has not reported as read.
+    unread_bytes: usize,
+    /// Segments that wait behind one that has to be sent again.
+    unsent: VecDeque<Segment>,
+    attempts: u32,
+    last_arrival: Time,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl End {
+    fn new(host: HostId, address: SocketAddr) -> Self {
+        Self {
+            host,
+            address,
+            established: false,
+            gone: false,
+            failure: None,
+            inbound: VecDeque::new(),
+            peer_ended: false,
+            ended: false,
+            read_bytes: 0,
+            unread_bytes: 0,
+            unsent: VecDeque::new(),
+            attempts: 0,
+            last_arrival: Time(0),
+            reader: None,
+            writer: None,
+        }
+    }
+
+    fn fail(&mut self, failure: io::ErrorKind) {
+        self.failure.get_or_insert(failure);
+        self.unsent.clear();
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+/// What there is to read.
+pub(crate) enum Readable {
+    /// Nothing yet.
+    Nothing,
+    /// These bytes.
+    Bytes(Bytes),
+    /// The peer has said all.
+    End,
+    /// The connection is broken.
+    Failed(io::ErrorKind),
+}
+
+impl Tcp {
+    pub(super) fn end(&mut self, end: ConnectionEnd) -> Option<&mut End> {
+        self.connections.get_mut(&end.connection).map(|ends| &mut ends[end.side as usize])
+    }
+
+    /// Forgets every end on a machine, without a word to the other ends.
+    pub(super) fn forget_host(&mut self, host: HostId) {
+        for end in self.connections.values_mut().flatten().filter(|end| end.host == host) {
+            end.gone = true;
+            end.unsent.clear();
+            end.inbound.clear();
+        }
+        self.drop_finished();
+    }
+
+    fn drop_finished(&mut self) {
+        let finished = |ends: &[End; 2]| ends.iter().all(|end| end.gone && end.unsent.is_empty());
+        self.connections.retain(|_, ends| !finished(ends));
+    }
+}
+
+impl State {
+    /// Begins to connect; the result comes to the end that is returned.
+    pub(crate) fn connect(&mut self, host: HostId, to: SocketAddr) -> io::Result<ConnectionEnd> {
+        let wanted = SocketAddr::new(self.hosts[host.0].address, 0);
+        let from = self.free_address(host, wanted, |ports, address| ports.listening.contains_key(address))?;
+        let target = self.host_of(to.ip()).ok_or(io::ErrorKind::HostUnreachable)?;
+        self.tcp.last += 1;
+        let connection = self.tcp.last;
+        self.tcp.connections.insert(connection, [End::new(host, from), End::new(target, to)]);
+        let end = ConnectionEnd { connection, side: Side::Client };
+        self.transmit(end, Segment::Connect);
+        Ok(end)
+    }
+
+    /// Takes bytes for sending, as many as there is room for; none where the writer has to wait.
+    pub(crate) fn write(&mut self, end: ConnectionEnd, bytes: &[u8]) -> Result<usize, io::ErrorKind> {
+        let own = self.tcp.end(end).ok_or(io::ErrorKind::NotConnected)?;
+        if let Some(failure) = own.failure {
+            return Err(failure);
+        }
+        if own.ended {
+            return Err(io::ErrorKind::BrokenPipe);
+        }
+        let taken = bytes.len().min(TCP_WINDOW_BYTES.saturating_sub(own.unread_bytes));
+        own.unread_bytes += taken;
+        if taken > 0 {
+            self.transmit(end, Segment::Data(Bytes::copy_from_slice(&bytes[..taken])));
+        }
+        Ok(taken)
+    }
+
+    /// Takes up to `limit` bytes that have come.
+    pub(crate) fn read(&mut self, end: ConnectionEnd, limit: usize) -> Readable {
+        let Some(own) = self.tcp.end(end) else { return Readable::Failed(io::ErrorKind::NotConnected) };
+        let Some(first) = own.inbound.front_mut() else {
+            return match own.failure {
+                Some(failure) => Readable::Failed(failure),
+                None if own.peer_ended => Readable::End,
+                None => Readable::Nothing,
+            };
+        };
+        let bytes = first.split_to(first.len().min(limit));
+        if !first.has_remaining() {
+            own.inbound.pop_front();
+        }
+        own.read_bytes += bytes.len();
+        if own.read_bytes >= TCP_WINDOW_UPDATE_BYTES {
+            let read_bytes = std::mem::take(&mut own.read_bytes);
+            self.transmit(end, Segment::Window(read_bytes));
+        }
+        Readable::Bytes(bytes)
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) fn end_writing(&mut self, end: ConnectionEnd) {
+        if let Some(own) = self.tcp.end(end).filter(|own| !own.ended && !own.gone) {
+            own.ended = true;
+            self.transmit(end, Segment::End);
+        }
+    }
+
+    /// The program lets go of its end, or has been killed: what it wrote is still sent.
+    pub(crate) fn close(&mut self, end: ConnectionEnd) {
+        self.end_writing(end);
+        if let Some(own) = self.tcp.end(end) {
+            own.gone = true;
+            own.inbound.clear();
+            self.tcp.drop_finished();
+        }
+    }
+
+    /// Listens on an address. There is nothing to wake: the engine sees who connects.
+    pub(crate) fn listen(&mut self, host: HostId, address: SocketAddr) {
+        self.hosts[host.0].listening.insert(address, Listening::default());
+    }
+
+    /// Takes the connection that has waited longest.
+    pub(crate) fn accept(&mut self, host: HostId, address: SocketAddr) -> Option<ConnectionEnd> {
+        self.hosts[host.0].listening.get_mut(&address)?.backlog.pop_front()
+    }
+
+    /// Refuses whoever connects from now on, and those who wait.
+    pub(crate) fn stop_listening(&mut self, host: HostId, address: SocketAddr) {
+        if let Some(listening) = self.hosts[host.0].listening.remove(&address) {
+            listening.backlog.into_iter().for_each(|end| self.close(end));
+        }
+    }
+
+    /// Where the other end is.
+    pub(crate) fn peer_address(&mut self, end: ConnectionEnd) -> Option<SocketAddr> {
+        self.tcp.end(end.peer()).map(|peer| peer.address)
+    }
+
+    /// Registers who is to be woken when there is something to read, or room to write.
+    pub(super) fn wait(&mut self, end: ConnectionEnd, reader: Option<&Waker>, writer: Option<&Waker>) {
+        let Some(own) = self.tcp.end(end) else { return };
+        if let Some(waker) = reader {
+            own.reader = Some(waker.clone());
+        }
+        if let Some(waker) = writer {
+            own.writer = Some(waker.clone());
+        }
+    }
+
+    /// Sends a segment behind all others of its direction.
+    fn transmit(&mut self, end: ConnectionEnd, segment: Segment) {
+        let Some(own) = self.tcp.end(end).filter(|own| own.failure.is_none()) else { return };
+        if !own.unsent.is_empty() {
+            own.unsent.push_back(segment);
+        } else if let Some(segment) = self.try_send(end, segment) {
+            self.retry_later(end, segment);
+        }
+    }
+
+    /// Sends a segment; gives it back if the link has lost it.
+    fn try_send(&mut self, end: ConnectionEnd, segment: Segment) -> Option<Segment> {
+        let ends = self.tcp.connections.get(&end.connection)?;
+        let (from, to) = (&ends[end.side as usize], &ends[end.side.other() as usize]);
+        let (source, target) = (from.host, to.host);
+        let now = clock::now();
+        let line = describe(&segment);
+        self.trace.record(now, format_args!("tcp {} > {} {line}", from.address, to.address));
+        let Some(latency) = self.links.pass(source, target, &mut self.random) else { return Some(segment) };
+        let own = self.tcp.end(end)?;
+        let at = own.last_arrival.max(now + latency);
+        own.last_arrival = at;
+        let peer = end.peer();
+        self.post(target, at, Payload::Segment { connection: peer.connection, side: peer.side, segment });
+        None
+    }
+
+    /// Keeps a segment that was lost, and those behind it, until it is time to send it again.
+    fn retry_later(&mut self, end: ConnectionEnd, segment: Segment) {
+        let now = clock::now();
+        let Some(own) = self.tcp.end(end) else { return };
+        own.unsent.push_front(segment);
+        own.attempts += 1;
+        if own.attempts > TCP_RETRIES_MAX {
+            own.fail(io::ErrorKind::TimedOut);
+            return;
+        }
+        let pause = TCP_RETRANSMIT_MIN * 2_u32.saturating_pow(own.attempts - 1);
+        self.tcp.retries.insert((now + pause.min(TCP_RETRANSMIT_MAX), end));
+    }
+
+    pub(super) fn retransmit(&mut self, before: Time) {
+        while let Some(&(at, end)) = self.tcp.retries.first().filter(|(at, _)| *at < before) {
+            self.tcp.retries.remove(&(at, end));
+            while let Some(segment) = self.tcp.end(end).and_then(|own| own.unsent.pop_front()) {
+                if let Some(lost) = self.try_send(end, segment) {
+                    self.retry_later(end, lost);
+                    break;
+                }
+                if let Some(own) = self.tcp.end(end) {
+                    own.attempts = 0;
+                }
+            }
+        }
+        self.tcp.drop_finished();
+    }
+
+    /// A segment has come to this end.
+    pub(super) fn deliver_segment(
+        &mut self,
+        at: Time,
+        connection: ConnectionNumber,
+        side: Side,
+        segment: Segment,
+    ) -> Arrived {
+        let end = ConnectionEnd { connection, side };
+        let Some(peer) = self.tcp.end(end.peer()).map(|peer| peer.address) else { return Arrived::Nothing };
+        let Some(own) = self.tcp.end(end) else { return Arrived::Nothing };
+        let line = describe(&segment);
+        let address = own.address;
+        self.trace.record(at, format_args!("tcp {peer} >> {address} {line}"));
+        match segment {
+            Segment::Connect => self.deliver_connect(end),
+            Segment::Reset => self.deliver_reset(end),
+            segment => self.deliver_other(end, segment),
+        }
+    }
+
+    fn deliver_connect(&mut self, end: ConnectionEnd) -> Arrived {
+        let Some(own) = self.tcp.end(end) else { return Arrived::Nothing };
+        let (host, address) = (own.host, own.address);
+        let listening = self.hosts[host.0].listening.get_mut(&address);
+        let Some(listening) = listening.filter(|port| port.backlog.len() < TCP_BACKLOG_CONNECTIONS) else {
+            return self.refuse(end);
+        };
+        listening.backlog.push_back(end);
+        if let Some(waker) = listening.acceptor.take() {
+            waker.wake();
+        }
+        if let Some(own) = self.tcp.end(end) {
+            own.established = true;
+        }
+        self.transmit(end, Segment::Accept);
+        Arrived::Connected(end)
+    }
+
+    fn deliver_reset(&mut self, end: ConnectionEnd) -> Arrived {
+        let Some(own) = self.tcp.end(end) else { return Arrived::Nothing };
+        own.fail(if own.established {
+            io::ErrorKind::ConnectionReset
+        } else {
+            io::ErrorKind::ConnectionRefused
+        });
+        Arrived::Changed(end)
+    }
+
+    fn deliver_other(&mut self, end: ConnectionEnd, segment: Segment) -> Arrived {
+        let Some(own) = self.tcp.end(end) else { return Arrived::Nothing };
+        if own.gone {
+            // Whoever is told of bytes that it can give to nobody says so; the end of a peer needs no answer.
+            return if matches!(segment, Segment::Data(_)) { self.refuse(end) } else { Arrived::Nothing };
+        }
+        match segment {
+            Segment::Accept => own.established = true,
+            Segment::Data(bytes) => own.inbound.push_back(bytes),
+            Segment::Window(bytes) => own.unread_bytes = own.unread_bytes.saturating_sub(bytes),
+            Segment::End => own.peer_ended = true,
+            Segment::Connect | Segment::Reset => {}
+        }
+        own.wake();
+        Arrived::Changed(end)
+    }
+
+    /// Answers that there is no such connection here.
+    fn refuse(&mut self, end: ConnectionEnd) -> Arrived {
+        self.transmit(end, Segment::Reset);
+        if let Some(own) = self.tcp.end(end) {
+            own.gone = true;
+        }
+        Arrived::Nothing
+    }
+}
+
+fn describe(segment: &Segment) -> String {
+    match segment {
+        Segment::Connect => "connect".into(),
+        Segment::Accept => "accept".into(),
+        Segment::Data(bytes) => format!("{} {:016x}", bytes.len(), xxh3_64(bytes)),
+        Segment::Window(bytes) => format!("window {bytes}"),
+        Segment::End => "end".into(),
+        Segment::Reset => "reset".into(),
+    }
+}
+
