@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::attempt::AttemptId;
 use crate::cause::Cause;
 use crate::dialplan::Action;
 use crate::event::Event;
+use crate::far_end::Script;
 use crate::profile::Profile;
 use crate::switch::{ConnectionId, JobId};
 use crate::time::Time;
@@ -65,8 +67,11 @@ impl State {
 pub(crate) enum CallState {
     Down,
     Ringing,
+    Early,
     RingWait,
     Active,
+    Held,
+    Unheld,
     Hangup,
 }
 
@@ -75,8 +80,11 @@ impl CallState {
         match self {
             Self::Down => "DOWN",
             Self::Ringing => "RINGING",
+            Self::Early => "EARLY",
             Self::RingWait => "RING_WAIT",
             Self::Active => "ACTIVE",
+            Self::Held => "HELD",
+            Self::Unheld => "UNHELD",
             Self::Hangup => "HANGUP",
         }
     }
@@ -85,8 +93,11 @@ impl CallState {
         match self {
             Self::Down => "0",
             Self::Ringing => "2",
+            Self::Early => "3",
             Self::RingWait => "6",
             Self::Active => "4",
+            Self::Held => "5",
+            Self::Unheld => "8",
             Self::Hangup => "7",
         }
     }
@@ -173,6 +184,21 @@ pub(crate) struct Frame {
     pub(crate) silent: bool,
 }
 
+impl Frame {
+    /// Whether it waits for this attempt.
+    pub(crate) fn dials(&self, id: AttemptId) -> bool {
+        matches!(self.doing, Doing::Dialling { attempt } if attempt == id)
+    }
+
+    /// The B leg of the bridge that it is.
+    pub(crate) fn bridged_leg(&self) -> Option<&Uuid> {
+        match &self.doing {
+            Doing::Bridged { leg } => Some(leg),
+            _ => None,
+        }
+    }
+}
+
 /// What a frame waits for or does.
 #[derive(Debug)]
 pub(crate) enum Doing {
@@ -184,9 +210,9 @@ pub(crate) enum Doing {
     },
     Sleep,
     Echo,
-    /// A leg is being dialled for `bridge`.
+    /// Legs are being dialled for `bridge`.
     Dialling {
-        leg: Uuid,
+        attempt: AttemptId,
     },
     /// Bridged as the A leg.
     Bridged {
@@ -239,13 +265,11 @@ pub(crate) enum Then {
     Extension { number: String, dialplan: String, context: String },
 }
 
-/// A leg that was dialled and has neither answered nor failed.
+/// A leg that was dialled and has neither won nor failed.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialling {
-    pub(crate) purpose: DialPurpose,
-    pub(crate) rings_at: Option<Time>,
-    pub(crate) answers_at: Option<Time>,
-    pub(crate) fails_at: Option<(Time, Cause)>,
+    pub(crate) attempt: AttemptId,
+    pub(crate) gives_up_at: Time,
 }
 
 /// Why a channel was hung up; the ledger knows by whom.
@@ -280,6 +304,15 @@ pub(crate) struct Channel {
     pub(crate) queue: VecDeque<PrivateCommand>,
     pub(crate) next: Option<Next>,
     pub(crate) dialling: Option<Dialling>,
+    pub(crate) on_hold: bool,
+    /// Whom it talks to in a bridge that stands.
+    pub(crate) bridged_to: Option<Uuid>,
+    /// The other half of a loopback leg.
+    pub(crate) loopback_half: Option<Uuid>,
+    /// The uuid that it had before `origination_uuid` renamed it, until that is told.
+    pub(crate) first_uuid: Option<Uuid>,
+    /// What its far end has still to do.
+    pub(crate) script: Script,
     pub(crate) hangup: Option<Hangup>,
     /// When its timer goes off; timers for other moments are stale.
     pub(crate) wakes_at: Option<Time>,
@@ -303,7 +336,11 @@ impl Channel {
 
     /// The partner in a bridge that stands.
     pub(crate) fn bridge_partner(&self) -> Option<&str> {
-        self.variables.get("bridge_uuid")
+        self.bridged_to.as_deref()
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.on_hold
     }
 
     pub(crate) fn destination(&self) -> &str {

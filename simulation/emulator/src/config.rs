@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::dialplan::{Dialplan, matches_pattern};
+use crate::far_end::Step;
 
 /// Everything about a switch that is fixed when it starts.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// How a destination behaves for which there is no rule.
     pub default_answer: Answer,
+    /// What dialled destinations do after they have answered or failed to; the first that fits.
+    pub scripts: Vec<CalleeScript>,
     /// How long a dialled destination may ring if `originate_timeout` does not say it (FreeSWITCH: 60 s).
     pub originate_timeout: Duration,
     /// How long `playback` takes for a file whose name tells nothing about it.
@@ -56,6 +59,7 @@ impl Default for Config {
                 ring_after: Duration::from_millis(50),
                 answer_after: Duration::from_millis(200),
             },
+            scripts: Vec::new(),
             originate_timeout: Duration::from_secs(60),
             default_playback: Duration::from_secs(2),
             files: Vec::new(),
@@ -81,6 +85,12 @@ impl Config {
         let file = self.files.iter().find(|(file, _)| file == path);
         file.map_or(self.default_playback, |(_, length)| *length)
     }
+
+    /// What a dialled destination does after that.
+    pub(crate) fn script_of(&self, destination: &str) -> Vec<Step> {
+        let script = self.scripts.iter().find(|script| matches_pattern(&script.pattern, destination));
+        script.map(|script| script.steps.clone()).unwrap_or_default()
+    }
 }
 
 /// How the destinations of one pattern behave when they are dialled.
@@ -90,6 +100,15 @@ pub struct Destination {
     pub pattern: String,
     /// What happens.
     pub answer: Answer,
+}
+
+/// What the destinations of one pattern do after their [`Answer`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalleeScript {
+    /// A destination number, or its beginning and a `*`.
+    pub pattern: String,
+    /// What they do, in this order.
+    pub steps: Vec<Step>,
 }
 
 /// What becomes of a dialled leg. Times count from the dialling.
@@ -107,6 +126,13 @@ pub enum Answer {
         /// When it begins to ring.
         ring_after: Duration,
     },
+    /// It sends sound before it is answered, if it ever is.
+    EarlyMedia {
+        /// When the sound begins.
+        media_after: Duration,
+        /// When it is answered; `None` for never.
+        answer_after: Option<Duration>,
+    },
     /// It refuses.
     Refuses {
         /// When it refuses.
@@ -119,7 +145,8 @@ pub enum Answer {
 impl Destination {
     /// The destinations that behave by their name in every default configuration: `busy*` is `USER_BUSY`,
     /// `reject*` is `CALL_REJECTED`, `unallocated*` is `UNALLOCATED_NUMBER`, `congested*` is
-    /// `NORMAL_TEMPORARY_FAILURE`, and `noanswer*` rings until the caller gives up.
+    /// `NORMAL_TEMPORARY_FAILURE`, `noanswer*` rings until the caller gives up, and `early*` sends sound before it
+    /// answers after a second.
     pub fn well_known() -> Vec<Self> {
         let after = Duration::from_millis(20);
         let refuses = |pattern: &str, cause: &str| Self {
@@ -132,6 +159,10 @@ impl Destination {
             refuses("unallocated*", "UNALLOCATED_NUMBER"),
             refuses("congested*", "NORMAL_TEMPORARY_FAILURE"),
             Self { pattern: "noanswer*".into(), answer: Answer::Rings { ring_after: after } },
+            Self {
+                pattern: "early*".into(),
+                answer: Answer::EarlyMedia { media_after: after, answer_after: Some(Duration::from_secs(1)) },
+            },
         ]
     }
 }
@@ -149,6 +180,8 @@ pub struct InboundCall {
     pub context: String,
     /// Further channel variables, for example `sip_h_X-...` of the INVITE.
     pub variables: Vec<(String, String)>,
+    /// What the caller does, in this order.
+    pub script: Vec<Step>,
 }
 
 impl InboundCall {
@@ -161,6 +194,7 @@ impl InboundCall {
             destination_number: destination_number.into(),
             context: "default".into(),
             variables: Vec::new(),
+            script: Vec::new(),
         }
     }
 }

@@ -1,135 +1,174 @@
-//! Dialling: a leg from its creation to its answer or failure.
+//! One leg that is dialled: how it comes to be, rings, sends media and is answered.
 
+use std::time::Duration;
+
+use crate::attempt::AttemptId;
 use crate::cause::Cause;
 use crate::channel::{CallState, DialPurpose, Dialling, Endpoint, Next, State, Then, Uuid};
 use crate::config::Answer;
-use crate::dial_string::{DialString, Target};
-use crate::ledger::HungUpBy;
+use crate::dial_string::{DialLeg, Target, value_of};
+use crate::far_end::{Act, Script, Step, steps_of};
 use crate::profile::{Profile, Times};
 use crate::sip;
-use crate::switch::Switch;
-
-/// What dialling came to at once.
-pub(crate) enum Dialled {
-    /// A leg that will answer or fail.
-    Leg(Uuid),
-    /// Nothing: there is no leg.
-    Refused(Cause),
-}
+use crate::switch::{Switch, Timer};
+use crate::time::Time;
 
 impl Switch {
-    /// Creates the leg of a dial string and begins to dial it.
-    pub(crate) fn dial(&mut self, dial_string: &DialString, purpose: DialPurpose) -> Dialled {
-        let target = match dial_string.resolve() {
-            Ok(target) => target,
-            Err(cause) => return Dialled::Refused(cause),
-        };
+    /// Creates a leg of a dial string, up to CHANNEL_ORIGINATE. An `origination_uuid` that is taken is not used
+    /// (freeswitch README "Order").
+    pub(crate) fn create_leg(
+        &mut self,
+        leg: &DialLeg,
+        common: &[(String, String)],
+        purpose: &DialPurpose,
+    ) -> Result<Uuid, Cause> {
+        let target = leg.resolve()?;
         if self.check_sessions().is_err() {
-            return Dialled::Refused(Cause::named("SWITCH_CONGESTION"));
+            return Err(Cause::named("SWITCH_CONGESTION"));
         }
-        let uuid = self.create_leg(dial_string, &target, &purpose);
-        self.describe_create(&uuid, dial_string, &target, &purpose);
-        let dialling = self.plan(dial_string, &target, purpose);
-        self.modify(&uuid, |channel| channel.dialling = Some(dialling));
-        self.make_runnable(&uuid);
-        Dialled::Leg(uuid)
-    }
-
-    /// What will become of the leg, and when.
-    fn plan(&self, dial_string: &DialString, target: &Target, purpose: DialPurpose) -> Dialling {
-        let seconds = dial_string.variable("originate_timeout").or(dial_string.variable("call_timeout"));
-        let seconds = seconds.and_then(|seconds| seconds.parse().ok()).map(std::time::Duration::from_secs);
-        let gives_up = self.now + seconds.unwrap_or(self.config.originate_timeout);
-        let fails_at = Some((gives_up, Cause::named("NO_ANSWER")));
-        let at_once = target.endpoint != Endpoint::Sofia;
-        let address = target.channel_name.rsplit('/').next().unwrap_or_default();
-        match self.config.answer_of(&target.destination, address) {
-            Answer::Answers { .. } if at_once => {
-                Dialling { purpose, rings_at: None, answers_at: Some(self.now), fails_at: None }
-            }
-            Answer::Answers { ring_after, answer_after } => Dialling {
-                purpose,
-                rings_at: Some(self.now + ring_after),
-                answers_at: Some(self.now + answer_after),
-                fails_at,
-            },
-            Answer::Rings { ring_after } => {
-                Dialling { purpose, rings_at: Some(self.now + ring_after), answers_at: None, fails_at }
-            }
-            Answer::Refuses { after, cause } => {
-                let refusal = (self.now + after, cause);
-                let fails_at = if refusal.0 < gives_up { Some(refusal) } else { fails_at };
-                Dialling { purpose, rings_at: None, answers_at: None, fails_at }
-            }
+        if leg.has_no_gateway() {
+            self.stillborn_leg();
+            return Err(Cause::named("INVALID_GATEWAY"));
         }
-    }
-
-    /// The events up to CHANNEL_OUTGOING. An `origination_uuid` that is taken is not used (freeswitch README "Order").
-    fn create_leg(&mut self, dial_string: &DialString, target: &Target, purpose: &DialPurpose) -> Uuid {
-        let first: Uuid = self.random.uuid().into();
-        let wanted =
-            dial_string.variable("origination_uuid").filter(|wanted| !self.channels.contains_key(*wanted));
-        let uuid: Uuid = wanted.map_or_else(|| first.clone(), Uuid::from);
-        let renamed = uuid != first;
-        let sofia = target.endpoint == Endpoint::Sofia;
-        let mut channel = self.new_channel(first.clone(), target.channel_name.clone(), target.endpoint, true);
-        if sofia {
-            channel.uuid = uuid.clone();
-            channel.call_uuid = uuid.clone();
-        }
-        let caller = self.caller_of(dial_string, purpose).1;
-        if renamed && !sofia {
-            // The codec events of a renamed leg carry the uuid that it had before.
-            self.channels.insert(first.clone(), channel);
-            self.set_codecs(&first, "switch_core_session_set_read_codec");
-            let Some(mut channel) = self.channels.remove(&first) else { return uuid };
-            channel.uuid = uuid.clone();
-            channel.call_uuid = uuid.clone();
-            self.add_channel(channel, &caller, &target.destination);
-        } else {
-            self.add_channel(channel, &caller, &target.destination);
-            if !sofia {
-                self.set_codecs(&uuid, "switch_core_session_set_read_codec");
-            }
-        }
-        self.describe_leg(&uuid, dial_string, target, purpose);
+        let variables: Vec<(String, String)> = common.iter().chain(&leg.variables).cloned().collect();
+        let uuid = self.name_leg(&variables, &target, purpose);
+        self.describe_leg(&uuid, &variables, &target, purpose);
         self.modify(&uuid, |channel| channel.next_state = State::Init);
-        if renamed {
+        if let Some(first) = self.channels.get_mut(&uuid).and_then(|channel| channel.first_uuid.take()) {
+            self.modify(&uuid, |channel| {
+                for name in ["uuid", "call_uuid"] {
+                    channel.variables.set(name, &*uuid);
+                }
+            });
             self.fire_channel(&uuid, "CHANNEL_UUID", &[("Old-Unique-ID", &first)], &[]);
         }
         self.fire_channel(&uuid, "CHANNEL_OUTGOING", &[], &[]);
+        self.describe_create(&uuid, &variables, &target, purpose);
+        Ok(uuid)
+    }
+
+    /// Lets a created leg ring: from now on its far end acts.
+    pub(crate) fn start_leg(&mut self, uuid: &Uuid, leg: &DialLeg, attempt: AttemptId, gives_up: Time) {
+        let of_leg = value_of(&leg.variables, "leg_timeout").and_then(|seconds| seconds.trim().parse().ok());
+        let of_leg = of_leg.map(|seconds| self.now + Duration::from_secs(seconds));
+        let gives_up_at = of_leg.unwrap_or(gives_up).min(gives_up);
+        self.modify(uuid, |channel| channel.dialling = Some(Dialling { attempt, gives_up_at }));
+        if of_leg.is_some() {
+            self.arm(gives_up_at, Timer::Attempt(attempt));
+        }
+        let Some(channel) = self.channels.get(uuid) else { return };
+        let destination = channel.destination().to_owned();
+        let address = channel.name.rsplit('/').next().unwrap_or_default();
+        let answer = self.config.answer_of(&destination, address);
+        let steps = match (channel.endpoint, answer) {
+            // Its other half answers for it.
+            (Endpoint::Loopback, _) => Vec::new(),
+            // A null endpoint answers at once.
+            (Endpoint::Null, Answer::Answers { .. }) => vec![Step::new(Duration::ZERO, Act::Answers)],
+            _ => steps_of(answer),
+        };
+        let later = self.config.script_of(&destination);
+        self.set_script(uuid, Script::new(steps.into_iter().chain(later)));
+        self.start_other_half(uuid);
+        self.make_runnable(uuid);
+    }
+
+    /// What a leg's thread does while it is dialled; `false` when it has to wait.
+    pub(crate) fn dial_on(&mut self, uuid: &Uuid) -> bool {
+        let Some(channel) = self.channels.get(uuid) else { return true };
+        if channel.is_answered() {
+            // The other half of a loopback leg has answered it.
+            if let Some(attempt) = channel.dialling.as_ref().map(|dialling| dialling.attempt) {
+                self.leg_wins(attempt, uuid);
+            }
+            return true;
+        }
+        let acts = channel.script.is_due(self.now);
+        self.far_end_acts(uuid);
+        acts
+    }
+
+    /// The session that sofia makes for a gateway which does not exist (transcript
+    /// b_formats_call_life/originate_sofia_plain).
+    fn stillborn_leg(&mut self) {
+        let uuid: Uuid = self.random.uuid().into();
+        let mut channel = self.new_channel(uuid.clone(), "N/A".into(), Endpoint::Sofia, true);
+        self.counts.channels_created += 1;
+        channel.next_state = State::New;
+        let session = self.counts.channels_created.to_string();
+        for (name, value) in [
+            ("direction", "outbound"),
+            ("is_outbound", "true"),
+            ("uuid", &*uuid),
+            ("call_uuid", &*uuid),
+            ("session_id", &session),
+        ] {
+            channel.variables.set(name, value);
+        }
+        self.channels.insert(uuid.clone(), channel);
+        self.fire_channel(&uuid, "CHANNEL_DESTROY", &[], &[]);
+        self.modify(&uuid, |channel| channel.state = State::Destroy);
+        self.fire_channel(&uuid, "CHANNEL_STATE", &[], &[]);
+        self.channels.remove(&uuid);
+        self.counts.channels_ended += 1;
+    }
+
+    /// Adds the leg's channel under the uuid that it is to have.
+    fn name_leg(&mut self, variables: &[(String, String)], target: &Target, purpose: &DialPurpose) -> Uuid {
+        let first: Uuid = self.random.uuid().into();
+        let wanted = value_of(variables, "origination_uuid").filter(|wanted| !wanted.is_empty());
+        let wanted = wanted.filter(|wanted| !self.channels.contains_key(*wanted));
+        let uuid: Uuid = wanted.map_or_else(|| first.clone(), Uuid::from);
+        let renamed = uuid != first;
+        let sofia = target.endpoint == Endpoint::Sofia;
+        let caller = self.caller_of(variables, purpose).1;
+        // The codec events of a loopback leg carry the whole of its dial string.
+        let name = target.first_name.clone();
+        let mut channel = self.new_channel(first.clone(), name, target.endpoint, true);
+        channel.first_uuid = renamed.then(|| first.clone());
+        if !sofia {
+            // The codec events of a renamed leg carry the uuid that it had before.
+            self.channels.insert(first.clone(), channel);
+            self.set_codecs(&first, "switch_core_session_set_read_codec");
+            let Some(taken) = self.channels.remove(&first) else { return uuid };
+            channel = taken;
+        }
+        channel.uuid = uuid.clone();
+        channel.call_uuid = uuid.clone();
+        channel.name.clone_from(&target.channel_name);
+        self.add_channel(channel, &caller, &target.destination);
         uuid
     }
 
     /// Name and number that a dialled leg shows as its caller.
-    fn caller_of(&self, dial_string: &DialString, purpose: &DialPurpose) -> (String, String) {
+    fn caller_of(&self, variables: &[(String, String)], purpose: &DialPurpose) -> (String, String) {
         let originator = match purpose {
             DialPurpose::Bridge { originator } => self.channels.get(originator),
             DialPurpose::Originate { .. } => None,
         };
         let profile = originator.and_then(|channel| channel.profile.as_ref());
-        let or_else = |name: &str, inherited: Option<&String>, default: &str| {
-            let given = dial_string.variable(name).map(str::to_owned);
-            given.or_else(|| inherited.cloned()).unwrap_or_else(|| default.to_owned())
-        };
-        let name = profile.map(|profile| &profile.caller_id_name);
-        let number = profile.map(|profile| &profile.caller_id_number);
-        (
-            or_else("origination_caller_id_name", name, ""),
-            or_else("origination_caller_id_number", number, "0000000000"),
-        )
+        let effective = |name| originator.and_then(|channel| channel.variables.get(name)).map(str::to_owned);
+        let name = value_of(variables, "origination_caller_id_name")
+            .map(str::to_owned)
+            .or_else(|| effective("effective_caller_id_name"))
+            .or_else(|| profile.map(|profile| profile.caller_id_name.clone()));
+        let number = value_of(variables, "origination_caller_id_number")
+            .map(str::to_owned)
+            .or_else(|| effective("effective_caller_id_number"))
+            .or_else(|| profile.map(|profile| profile.caller_id_number.clone()));
+        (name.unwrap_or_default(), number.unwrap_or_else(|| "0000000000".into()))
     }
 
     fn describe_leg(
         &mut self,
         uuid: &Uuid,
-        dial_string: &DialString,
+        given: &[(String, String)],
         target: &Target,
         purpose: &DialPurpose,
     ) {
         let wall = self.wall_micros();
         let session = self.counts.channels_created.to_string();
-        let (name, number) = self.caller_of(dial_string, purpose);
+        let (name, number) = self.caller_of(given, purpose);
         let originator = match purpose {
             DialPurpose::Bridge { originator } => self.channels.get(originator),
             DialPurpose::Originate { .. } => None,
@@ -137,19 +176,20 @@ impl Switch {
         let originator = originator.and_then(|channel| channel.profile.clone());
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         let sofia = channel.endpoint == Endpoint::Sofia;
+        let loopback = channel.endpoint == Endpoint::Loopback;
         let inherited =
             |field: fn(&Profile) -> &String| originator.as_ref().map(field).cloned().unwrap_or_default();
         channel.profile = Some(Profile {
             direction: "outbound",
             logical_direction: "outbound",
             username: inherited(|profile| &profile.username),
-            dialplan: inherited(|profile| &profile.dialplan),
+            dialplan: if loopback { target.dialplan.clone() } else { inherited(|profile| &profile.dialplan) },
             caller_id_name: name.clone(),
             caller_id_number: number.clone(),
             original_caller_id_name: name,
             original_caller_id_number: number.clone(),
             callee_id_name: "Outbound Call".into(),
-            callee_id_number: target.destination.clone(),
+            callee_id_number: target.callee.clone(),
             network_address: inherited(|profile| &profile.network_address),
             ani: number,
             destination_number: target.destination.clone(),
@@ -159,7 +199,10 @@ impl Switch {
                 (true, None) => "src/switch_ivr_originate.c",
                 (false, _) => "mod_loopback",
             },
-            context: originator.as_ref().map_or("default".into(), |profile| profile.context.clone()),
+            context: match &originator {
+                Some(profile) if !loopback => profile.context.clone(),
+                _ => target.context.clone(),
+            },
             channel_name: channel.name.clone(),
             index: 1,
             times: Times { profile_created: wall, channel_created: wall, ..Times::default() },
@@ -185,6 +228,8 @@ impl Switch {
             let address = name.rsplit('/').next().unwrap_or_default();
             variables.set("sip_destination_url", format!("sip:{address}"));
         } else {
+            variables.set("uuid", &**uuid);
+            variables.set("call_uuid", &**uuid);
             variables.set("session_id", session);
             for (variable, value) in
                 [("read_codec", "L16"), ("read_rate", "8000"), ("write_codec", "L16"), ("write_rate", "8000")]
@@ -192,8 +237,6 @@ impl Switch {
                 variables.set(variable, value);
             }
             variables.set("channel_name", name);
-            variables.set("uuid", &**uuid);
-            variables.set("call_uuid", &**uuid);
         }
     }
 
@@ -201,7 +244,7 @@ impl Switch {
     fn describe_create(
         &mut self,
         uuid: &Uuid,
-        dial_string: &DialString,
+        given: &[(String, String)],
         target: &Target,
         purpose: &DialPurpose,
     ) {
@@ -217,7 +260,7 @@ impl Switch {
                 variables.set("call_uuid", &**originator);
             });
         }
-        for (name, value) in &dial_string.variables {
+        for (name, value) in given {
             self.set_variable(uuid, name, value.as_str());
         }
         let Some(channel) = self.channels.get_mut(uuid) else { return };
@@ -226,6 +269,10 @@ impl Switch {
             channel.variables.set("originating_leg_uuid", &**originator);
         }
         channel.variables.set("originate_endpoint", target.endpoint.name());
+        if target.endpoint == Endpoint::Loopback {
+            self.create_other_half(uuid, given, target);
+        }
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
         if target.endpoint == Endpoint::Sofia {
             sip::dialled(&mut channel.variables, &target.channel_name, &target.destination, &mut self.random);
         }
@@ -236,77 +283,107 @@ impl Switch {
         self.enter_state(uuid, State::ConsumeMedia);
     }
 
-    /// Lets a leg ring, be answered or fail as its time comes; `false` when it has to wait.
-    pub(crate) fn dial_on(&mut self, uuid: &Uuid) -> bool {
-        let now = self.now;
-        let Some(dialling) = self.channels.get_mut(uuid).and_then(|channel| channel.dialling.as_mut()) else {
-            return true;
-        };
-        if dialling.rings_at.is_some_and(|at| at <= now) {
-            dialling.rings_at = None;
-            self.ring(uuid);
-            return true;
+    /// The dialled phone rings.
+    pub(crate) fn leg_rings(&mut self, uuid: &Uuid) {
+        if self.channels.get(uuid).is_none_or(|channel| !channel.outbound || channel.is_answered()) {
+            return;
         }
-        if dialling.answers_at.is_some_and(|at| at <= now) {
-            self.leg_answered(uuid);
-            return true;
-        }
-        if let Some((at, cause)) = dialling.fails_at
-            && at <= now
-        {
-            // Whoever dialled gives up on a leg that only rings; any other failure is the remote side's.
-            let by = if cause.name() == "NO_ANSWER" { HungUpBy::Switch } else { HungUpBy::Remote };
-            self.hang_up(uuid, cause, by);
-            return true;
-        }
-        let fails_at = dialling.fails_at.map(|(at, _)| at);
-        if let Some(at) = [dialling.rings_at, dialling.answers_at, fails_at].into_iter().flatten().min() {
-            self.wake_at(uuid, at);
-        }
-        false
+        self.first_reply(uuid);
+        let wall = self.wall_micros();
+        self.modify(uuid, |channel| {
+            if let Some(profile) = &mut channel.profile {
+                profile.times.progress = wall;
+            }
+        });
+        self.fire_channel(uuid, "CHANNEL_PROGRESS", &[], &[]);
+        self.set_call_state(uuid, CallState::Ringing);
+        self.tell_originator(uuid, false);
     }
 
-    fn ring(&mut self, uuid: &Uuid) {
-        let wall = self.wall_micros();
+    /// The dialled phone sends sound before it is answered.
+    pub(crate) fn leg_sends_media(&mut self, uuid: &Uuid) {
+        if self.channels.get(uuid).is_none_or(|channel| !channel.outbound || channel.is_answered()) {
+            return;
+        }
+        self.first_reply(uuid);
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        if channel.endpoint == Endpoint::Sofia {
+            sip::described(&mut channel.variables, &mut self.random);
+            self.set_codecs(uuid, "switch_core_session_set_real_read_codec");
+        }
+        self.mark_early(uuid);
+        self.tell_originator(uuid, true);
+        let attempt = self.channels.get(uuid).and_then(|channel| channel.dialling.as_ref());
+        if let Some(attempt) = attempt.map(|dialling| dialling.attempt) {
+            self.leg_has_media(attempt, uuid);
+        }
+    }
+
+    /// The dialled phone is answered.
+    pub(crate) fn leg_answers(&mut self, uuid: &Uuid) {
+        let Some(channel) = self.channels.get(uuid) else { return };
+        if !channel.outbound || channel.is_answered() || channel.hangup.is_some() {
+            return;
+        }
+        let attempt = channel.dialling.as_ref().map(|dialling| dialling.attempt);
+        let partner = channel.bridge_partner().map(Uuid::from);
+        self.answer(uuid);
+        match (attempt, partner) {
+            (Some(attempt), _) => self.leg_wins(attempt, uuid),
+            // It was bridged for its early media; now its caller is answered too.
+            (None, Some(partner)) => self.answer(&partner),
+            (None, None) => {}
+        }
+    }
+
+    /// Whoever waits for the leg hears what it does: ringing, or early media.
+    fn tell_originator(&mut self, uuid: &Uuid, media: bool) {
+        let attempt = self.channels.get(uuid).and_then(|channel| channel.dialling.as_ref());
+        let Some(attempt) = attempt.map(|dialling| dialling.attempt) else { return };
+        let Some(DialPurpose::Bridge { originator }) = self.attempts.purpose(attempt) else { return };
+        let originator = originator.clone();
+        let unheard = |channel: &crate::channel::Channel| {
+            let times = channel.profile.as_ref().map(|profile| &profile.times);
+            channel.endpoint == Endpoint::Sofia
+                && !channel.outbound
+                && times.is_some_and(|times| times.answered + times.progress + times.progress_media == 0)
+        };
+        if self.channels.get(&originator).is_some_and(unheard) && !media {
+            self.progress(&originator, false);
+        }
+    }
+
+    /// What the first reply to the INVITE brings.
+    pub(crate) fn first_reply(&mut self, uuid: &Uuid) {
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         let Some(profile) = &mut channel.profile else { return };
-        profile.times.progress = wall;
+        if channel.endpoint != Endpoint::Sofia || channel.variables.get("sip_reply_host").is_some() {
+            return;
+        }
         profile.network_address = "127.0.0.1".into();
         let (caller, destination) = (profile.caller_id_number.clone(), profile.destination_number.clone());
         sip::replied(&mut channel.variables, &caller, &destination, &mut self.random);
-        self.fire_channel(uuid, "CHANNEL_PROGRESS", &[], &[]);
-        self.set_call_state(uuid, CallState::Ringing);
-    }
-
-    fn leg_answered(&mut self, uuid: &Uuid) {
-        let dialling = self.channels.get_mut(uuid).and_then(|channel| channel.dialling.take());
-        let Some(dialling) = dialling else { return };
-        self.answer(uuid);
-        match dialling.purpose {
-            DialPurpose::Bridge { originator } => self.dialled_leg_answered(&originator, uuid),
-            DialPurpose::Originate { job, then } => {
-                self.flip_caller(uuid);
-                self.begin_originated(uuid, then);
-                self.finish_job(job, &format!("+OK {uuid}\n"));
-            }
-        }
     }
 
     /// An originated leg becomes a caller: its callee is now who it calls from.
-    fn flip_caller(&mut self, uuid: &Uuid) {
+    pub(crate) fn flip_caller(&mut self, uuid: &Uuid) {
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         channel.hit_dialplan = true;
         let Some(profile) = &mut channel.profile else { return };
-        let previous_number = profile.caller_id_number.clone();
+        let (previous_name, previous_number) =
+            (profile.caller_id_name.clone(), profile.caller_id_number.clone());
         std::mem::swap(&mut profile.caller_id_name, &mut profile.callee_id_name);
         std::mem::swap(&mut profile.caller_id_number, &mut profile.callee_id_number);
+        if !previous_name.is_empty() {
+            channel.variables.set("pre_transfer_caller_id_name", previous_name);
+        }
         channel.variables.set("pre_transfer_caller_id_number", previous_number);
         channel.variables.set("channel_cid_flipped", "yes");
         self.fire_channel(uuid, "CALL_UPDATE", &[("Direction", "RECV")], &[]);
     }
 
     /// What an originated leg is to do goes on in its own thread, after the reply to `originate`.
-    fn begin_originated(&mut self, uuid: &Uuid, then: Then) {
+    pub(crate) fn begin_originated(&mut self, uuid: &Uuid, then: Then) {
         match then {
             Then::Application(action) => {
                 let call_uuid = uuid.to_string();
@@ -321,13 +398,5 @@ impl Switch {
             }
         }
         self.make_runnable(uuid);
-    }
-
-    /// A leg has ended that was still being dialled.
-    pub(crate) fn dialling_ended(&mut self, uuid: &Uuid, purpose: &DialPurpose, cause: Cause) {
-        match purpose {
-            DialPurpose::Originate { job, .. } => self.finish_job(*job, &format!("-ERR {}\n", cause.name())),
-            DialPurpose::Bridge { originator } => self.dialled_leg_failed(originator, uuid, cause),
-        }
     }
 }

@@ -173,7 +173,7 @@ impl Switch {
         self.fire_composed(split_word(&name).0, headers, None, true);
     }
 
-    fn stamp(&self, sequence: u64) -> Stamp {
+    pub(crate) fn stamp(&self, sequence: u64) -> Stamp {
         let micros = self.wall_micros();
         let date = Date::from_unix_micros(micros);
         Stamp {
@@ -205,7 +205,7 @@ impl Switch {
 }
 
 /// Where and when an event was fired.
-struct Stamp {
+pub(crate) struct Stamp {
     core_uuid: String,
     hostname: String,
     switch_name: String,
@@ -224,6 +224,17 @@ fn add_core_headers(event: &mut Event<'_>, name: &'static str, function: &'stati
         _ => line,
     };
     let file = if function == "sofia_receive_message" { "mod_sofia.c" } else { file };
+    add_headers_of(event, name, (file, function, line), stamp);
+}
+
+/// Adds the headers of every event; `origin` is the file, function and line that fire it.
+pub(crate) fn add_headers_of(
+    event: &mut Event<'_>,
+    name: &'static str,
+    origin: (&'static str, &'static str, &'static str),
+    stamp: &Stamp,
+) {
+    let (file, function, line) = origin;
     event.add("Event-Name", name);
     event.add("Core-UUID", stamp.core_uuid.clone());
     event.add("FreeSWITCH-Hostname", stamp.hostname.clone());

@@ -8,16 +8,20 @@
 
 mod api;
 mod applications;
+mod attempt;
 mod bus;
 mod channel;
 mod commands;
 mod connection;
+mod custom;
 mod dial;
 mod dial_string;
 mod event;
 mod fire;
 mod hash;
+mod hold;
 mod life;
+mod loopback;
 mod profile;
 mod report;
 mod schedule;
@@ -30,6 +34,7 @@ pub mod cause;
 pub mod config;
 pub mod dialplan;
 pub mod error;
+pub mod far_end;
 pub mod journal;
 pub mod ledger;
 pub mod limits;

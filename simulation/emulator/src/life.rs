@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cause::Cause;
-use crate::channel::{CallState, Channel, Endpoint, Hangup, State, Uuid};
+use crate::channel::{CallState, Channel, Doing, Endpoint, Hangup, Next, State, Uuid};
 use crate::config::InboundCall;
 use crate::error::Error;
+use crate::far_end::Script;
 use crate::ledger::{CallRecord, HungUpBy};
 use crate::limits::SESSIONS_MAX;
 use crate::profile::{Profile, Times};
+use crate::random::Random;
 use crate::report::add_report;
 use crate::sip;
 use crate::switch::Switch;
@@ -38,6 +40,7 @@ impl Switch {
         self.set_call_state(&uuid, CallState::Ringing);
         self.enter_state(&uuid, State::Routing);
         self.route(&uuid, "XML");
+        self.set_script(&uuid, Script::new(call.script.iter().cloned()));
         self.make_runnable(&uuid);
         self.run();
         Ok(uuid)
@@ -48,10 +51,8 @@ impl Switch {
         self.advance(now);
         let channel = self.channels.get(uuid).filter(|channel| channel.hangup.is_none());
         let Some(channel) = channel else { return Err(Error::NoSuchChannel { uuid: uuid.to_owned() }) };
-        let cause =
-            if channel.is_answered() || channel.outbound { "NORMAL_CLEARING" } else { "ORIGINATOR_CANCEL" };
         let uuid = channel.uuid.clone();
-        self.hang_up(&uuid, Cause::named(cause), HungUpBy::Remote);
+        self.far_end_hangs_up(&uuid);
         self.run();
         Ok(())
     }
@@ -103,6 +104,11 @@ impl Switch {
             queue: VecDeque::new(),
             next: None,
             dialling: None,
+            on_hold: false,
+            bridged_to: None,
+            loopback_half: None,
+            first_uuid: None,
+            script: Script::default(),
             hangup: None,
             wakes_at: None,
             digits: String::new(),
@@ -210,18 +216,20 @@ impl Switch {
         if channel.is_answered() || channel.hangup.is_some() {
             return;
         }
-        channel.answer_state = "answered";
+        let early = std::mem::replace(&mut channel.answer_state, "answered") == "early";
         if let Some(profile) = &mut channel.profile {
             profile.times.answered = wall;
         }
         let sofia = channel.endpoint == Endpoint::Sofia;
         let outbound = channel.outbound;
-        if sofia && outbound {
-            sip::answered_outbound(&mut channel.variables, &mut self.random);
+        if sofia && outbound && !early {
+            self.first_reply(uuid);
+            self.modify_sip(uuid, sip::answered_outbound);
             self.set_codecs(uuid, "switch_core_session_set_real_read_codec");
-        } else if sofia {
-            sip::answered_inbound(&mut channel.variables, &mut self.random);
+        } else if sofia && !outbound {
+            self.modify_sip(uuid, if early { sip::answered_after_media } else { sip::answered_inbound });
         }
+        self.answer_other_half(uuid);
         self.ledger.answered(uuid, self.now);
         self.fire_channel(uuid, "CHANNEL_ANSWER", &[], &[]);
         self.set_call_state(uuid, CallState::Active);
@@ -229,6 +237,14 @@ impl Switch {
         channel.variables.set("endpoint_disposition", "ANSWER");
         if sofia && !outbound {
             sip::acknowledged(&mut channel.variables, &mut self.random);
+        }
+        self.script_heard_answer(uuid);
+    }
+
+    /// Changes what SIP says in a channel's variables.
+    fn modify_sip(&mut self, uuid: &str, change: fn(&mut Variables, &mut Random)) {
+        if let Some(channel) = self.channels.get_mut(uuid) {
+            change(&mut channel.variables, &mut self.random);
         }
     }
 
@@ -246,6 +262,11 @@ impl Switch {
             } else {
                 sip::ended_by_remote(&mut channel.variables, answered, &mut self.random);
             }
+        }
+        if channel.bridged_to.is_some() {
+            let called = channel.stack.iter().any(|frame| matches!(frame.doing, Doing::Exchange));
+            let role = if called { "originatee" } else { "originator" };
+            channel.variables.set("last_bridge_role", role);
         }
         channel.hangup = Some(Hangup { cause });
         channel.answer_state = "hangup";
@@ -272,6 +293,7 @@ impl Switch {
             }
         });
         self.set_call_state(uuid, CallState::Hangup);
+        self.release_others(uuid);
         let own = Arc::clone(uuid);
         self.modify(uuid, |channel| channel.call_uuid = own);
         self.enter_state(uuid, State::Reporting);
@@ -283,10 +305,25 @@ impl Switch {
             .map_or("", |hangup| hangup.cause.name());
         // The cause comes twice in this event, as in the transcripts.
         self.fire_channel(uuid, "CHANNEL_HANGUP_COMPLETE", &[("Hangup-Cause", cause)], &[]);
+        let dialling = self.channels.get_mut(uuid).and_then(|channel| channel.dialling.take());
+        if let (Some(dialling), Some(cause)) = (dialling, Cause::known(cause)) {
+            self.leg_failed(dialling.attempt, uuid, cause);
+        }
         self.modify(uuid, |channel| channel.next_state = State::Destroy);
         self.fire_channel(uuid, "CHANNEL_DESTROY", &[], &[]);
         self.enter_state(uuid, State::Destroy);
         self.remove_channel(uuid);
+    }
+
+    /// Whoever waits for a channel that hung up is told.
+    fn release_others(&mut self, uuid: &Uuid) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        let Some(cause) = channel.hangup.map(|hangup| hangup.cause) else { return };
+        if let Some(Next::BridgeTo(other)) = channel.next.take() {
+            // It was to be bridged with one that waits for it now.
+            self.hang_up(&other, cause, HungUpBy::Switch);
+        }
+        self.hang_up_other_half(uuid, cause);
     }
 
     fn remove_channel(&mut self, uuid: &Uuid) {
@@ -295,13 +332,10 @@ impl Switch {
         if let Some(row) = self.channel_row(uuid) {
             self.listing.ended(uuid, row, until);
         }
-        if let Some(channel) = self.channels.remove(uuid) {
+        if self.channels.remove(uuid).is_some() {
             self.counts.channels_ended += 1;
             self.ledger.ended(uuid, self.now);
             self.delete_tasks_of(uuid);
-            if let (Some(dialling), Some(hangup)) = (channel.dialling, channel.hangup) {
-                self.dialling_ended(uuid, &dialling.purpose, hangup.cause);
-            }
         }
     }
 }

@@ -37,6 +37,12 @@ pub const TURN_PAUSE: Duration = Duration::from_millis(1);
 /// Transfers of one channel, FreeSWITCH's default `max_forwards`.
 pub const MAX_FORWARDS: i64 = 70;
 
+/// Legs in one dial string. FreeSWITCH's bound (MAX_PEERS) is 128 in a group; hunting through more is no real use.
+pub const DIALLED_LEGS_MAX: usize = 128;
+
+/// Steps in the script of one far end: more than any caller does in a call.
+pub const FAR_END_STEPS_MAX: usize = 1_024;
+
 /// Ended calls that the ledger remembers; about 1 KB each.
 pub const LEDGER_ENDED_CALLS_MAX: usize = 20_000;
 

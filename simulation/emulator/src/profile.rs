@@ -13,6 +13,10 @@ pub(crate) struct Times {
     pub(crate) hangup: u64,
     pub(crate) transferred: u64,
     pub(crate) bridged: u64,
+    /// When it was put on hold last.
+    pub(crate) last_hold: u64,
+    /// How long it was on hold altogether, in microseconds.
+    pub(crate) hold_accum: u64,
 }
 
 /// The `Caller-*` headers of a leg, and the `Other-Leg-*` headers of its partner. Empty fields are left out.
@@ -86,7 +90,7 @@ impl Profile {
         add("Channel-Transfer-Time", times.transferred);
         add("Channel-Resurrect-Time", 0);
         add("Channel-Bridged-Time", times.bridged);
-        add("Channel-Last-Hold", 0);
-        add("Channel-Hold-Accum", 0);
+        add("Channel-Last-Hold", times.last_hold);
+        add("Channel-Hold-Accum", times.hold_accum);
     }
 }

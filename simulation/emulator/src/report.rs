@@ -30,12 +30,14 @@ pub(crate) fn add_report(channel: &mut Channel, wall_micros: u64) {
         ("profile_start", times.profile_created),
         ("answer", times.answered),
         ("bridge", times.bridged),
-        ("last_hold", 0),
+        ("last_hold", times.last_hold),
     ] {
         set_moment(channel, name, micros);
     }
-    for name in ["hold_accum_seconds", "hold_accum_usec", "hold_accum_ms"] {
-        channel.variables.set(name, "0");
+    for (name, divisor) in
+        [("hold_accum_seconds", 1_000_000), ("hold_accum_usec", 1), ("hold_accum_ms", 1_000)]
+    {
+        channel.variables.set(name, (times.hold_accum / divisor).to_string());
     }
     let moments = [
         ("resurrect", 0),
@@ -67,6 +69,9 @@ pub(crate) fn add_report(channel: &mut Channel, wall_micros: u64) {
             ("flow_bill", flow),
         ],
     );
+    if channel.endpoint == Endpoint::Loopback {
+        channel.variables.set("is_loopback", "1");
+    }
     if channel.endpoint == Endpoint::Sofia {
         if channel.variables.get("sip_hangup_disposition").is_none() {
             sip::ended_by_switch(&mut channel.variables, answered, channel.outbound);

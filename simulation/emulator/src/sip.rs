@@ -187,9 +187,22 @@ pub(crate) fn answered_inbound(variables: &mut Variables, random: &mut Random) {
     media_started(variables, random);
 }
 
+/// An incoming call rings or has early media: from the first reply on the dialog has a tag.
+pub(crate) fn early_reply(variables: &mut Variables, random: &mut Random) {
+    if variables.get("sip_to_tag").is_none() {
+        variables.set("sip_to_tag", random.tag());
+    }
+}
+
+/// An incoming call that had early media is answered.
+pub(crate) fn answered_after_media(variables: &mut Variables, _: &mut Random) {
+    let description = variables.get("rtp_local_sdp_str").unwrap_or_default().to_owned();
+    variables.set("rtp_local_sdp_str", description);
+}
+
 /// The caller has acknowledged the answer.
 pub(crate) fn acknowledged(variables: &mut Variables, random: &mut Random) {
-    let tag = random.tag();
+    let tag = variables.get("sip_to_tag").map_or_else(|| random.tag(), str::to_owned);
     variables.set("sip_to_tag", tag.as_str());
     refresh_dialog(variables, &tag, random);
 }
@@ -299,6 +312,18 @@ pub(crate) fn replied(variables: &mut Variables, caller: &str, destination: &str
             ("sip_call_id", &call_id),
         ],
     );
+}
+
+/// The dialled side sends sound before its answer: its media description.
+pub(crate) fn described(variables: &mut Variables, random: &mut Random) {
+    answered_outbound(variables, random);
+}
+
+/// The other side changes which way sound flows: its word and the switch's.
+pub(crate) fn reinvited(variables: &mut Variables, (theirs, ours): (&str, &str)) {
+    for (name, value) in [("remote_audio_media_flow", theirs), ("audio_media_flow", ours)] {
+        variables.set(name, value);
+    }
 }
 
 /// The dialled side has answered.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::attempt::{AttemptId, Attempts};
 use crate::bus::Bus;
 use crate::channel::{Channel, Uuid};
 use crate::config::Config;
@@ -80,6 +81,10 @@ pub(crate) enum Timer {
     Job(JobId),
     Task(u64),
     Heartbeat,
+    /// Somebody gives up waiting for an answer.
+    Attempt(AttemptId),
+    /// A leg's far end does the next thing.
+    FarEnd(Uuid),
 }
 
 /// An emulated FreeSWITCH. It does nothing by itself: bytes and the time come in through [`Switch::handle`],
@@ -100,6 +105,7 @@ pub struct Switch {
     pub(crate) runnable: VecDeque<Uuid>,
     pub(crate) timers: BTreeSet<(Time, u64, Timer)>,
     timer_sequence: u64,
+    pub(crate) attempts: Attempts,
     pub(crate) jobs: BTreeMap<JobId, crate::api::Job>,
     pub(crate) next_job: u64,
     /// Connections whose `api` has replied and whose further input waits.
@@ -154,6 +160,7 @@ impl Switch {
             runnable: VecDeque::new(),
             timers: BTreeSet::new(),
             timer_sequence: 0,
+            attempts: Attempts::default(),
             jobs: BTreeMap::new(),
             next_job: 1,
             resumable: VecDeque::new(),
@@ -265,6 +272,8 @@ impl Switch {
                 }
             }
             Timer::Job(job) => self.job_timeout(job),
+            Timer::Attempt(attempt) => self.attempt_timeout(attempt),
+            Timer::FarEnd(uuid) => self.far_end_acts(&uuid),
             Timer::Task(task) => self.run_task(task),
             Timer::Heartbeat => {
                 self.heartbeat();

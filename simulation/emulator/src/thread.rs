@@ -150,7 +150,7 @@ impl Switch {
             }
             Next::BridgeTo(other) => self.enter_bridge(uuid, &other),
             Next::BridgedBy => {
-                self.enter_reset(uuid);
+                self.enter_reset(uuid, State::Hibernate);
                 self.push_state(uuid, Doing::Exchange);
             }
         }
@@ -183,6 +183,15 @@ impl Switch {
 
     /// Finds the actions for a channel's destination. No dialplan name means that it has them already.
     pub(crate) fn route(&mut self, uuid: &Uuid, dialplan: &str) {
+        if self.channels.get(uuid).is_some_and(|channel| channel.outbound && !channel.hit_dialplan) {
+            // A leg that was called becomes a caller.
+            let own = uuid.clone();
+            self.modify(uuid, |channel| {
+                channel.variables.set("call_uuid", &*own);
+                channel.call_uuid = own;
+            });
+            self.flip_caller(uuid);
+        }
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         channel.hit_dialplan = true;
         let destination = channel.destination().to_owned();
@@ -222,6 +231,8 @@ impl Switch {
             profile.times.profile_created = wall;
         }
         profile.index += 1;
+        profile.times.bridged = 0;
+        channel.other_leg = None;
         channel.variables.set("max_forwards", forwards.to_string());
         channel.variables.push("transfer_history", &source);
         channel.variables.set("transfer_source", source);

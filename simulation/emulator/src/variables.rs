@@ -41,11 +41,14 @@ impl Variables {
     /// Appends an element to a variable that is or becomes an array.
     pub(crate) fn push(&mut self, name: &str, element: &str) {
         let value = match self.get(name) {
-            None => element.to_owned(),
+            None => return self.set(name, element),
             Some(array) if array.starts_with("ARRAY::") => format!("{array}|:{element}"),
             Some(single) => format!("ARRAY::{single}|:{element}"),
         };
-        self.set(name, value);
+        // An array that grows keeps its place (transcript m_transfer/uuid_bridge_rebridge, `transfer_history`).
+        if let Some(index) = self.position(name).filter(|_| value.len() <= VARIABLE_MAX_BYTES) {
+            self.entries[index].1 = value;
+        }
     }
 
     pub(crate) fn is_true(&self, name: &str) -> bool {

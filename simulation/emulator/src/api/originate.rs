@@ -1,7 +1,6 @@
 //! `originate`.
 
 use crate::channel::{DialPurpose, Then};
-use crate::dial::Dialled;
 use crate::dial_string::DialString;
 use crate::dialplan::Action;
 use crate::switch::{JobId, Switch};
@@ -14,9 +13,9 @@ impl Switch {
     pub(super) fn api_originate(&mut self, job: JobId, argument: &str) -> Option<String> {
         let Some((mut dial_string, then)) = parse(argument) else { return Some(USAGE.into()) };
         dial_string.variables.retain(|(_, value)| !value.is_empty());
-        match self.dial(&dial_string, DialPurpose::Originate { job, then }) {
-            Dialled::Leg(_) => None,
-            Dialled::Refused(cause) => Some(format!("-ERR {}\n", cause.name())),
+        match self.begin_attempt(dial_string, DialPurpose::Originate { job, then }) {
+            Ok(_) => None,
+            Err(cause) => Some(format!("-ERR {}\n", cause.name())),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Bridges: the application, and the two API ways into one and out of it.
+//! Bridges: the application, what stands while two legs talk, and how it ends.
 
 use super::Started;
+use crate::attempt::AttemptId;
 use crate::cause::Cause;
 use crate::channel::{CallState, DialPurpose, Doing, Endpoint, Next, State, Uuid};
-use crate::dial::Dialled;
 use crate::dial_string::DialString;
 use crate::ledger::HungUpBy;
 use crate::switch::Switch;
@@ -17,21 +17,28 @@ impl Switch {
             .filter_map(|name| Some((name.to_owned(), channel.variables.get(name)?.to_owned())))
             .collect();
         dial_string.variables.splice(0..0, exported);
+        let leaving = channel.next.is_some();
         if channel.is_answered() {
             self.set_call_state(uuid, CallState::RingWait);
         }
         let purpose = DialPurpose::Bridge { originator: uuid.clone() };
-        match self.dial(&dial_string, purpose) {
-            Dialled::Leg(leg) => Started::Runs(Doing::Dialling { leg }, None),
-            Dialled::Refused(cause) => {
-                self.bridge_failed(uuid, cause);
+        let begun = if leaving {
+            // A channel that was sent elsewhere dials nobody (transcript m_transfer/bridge_app_outcomes).
+            Err(Cause::named("ORIGINATOR_CANCEL"))
+        } else {
+            self.begin_attempt(dial_string, purpose)
+        };
+        match begun {
+            Ok(attempt) => Started::Runs(Doing::Dialling { attempt }, None),
+            Err(cause) => {
+                self.bridge_failed(uuid, cause, "");
                 Started::Done(None)
             }
         }
     }
 
     /// The variables of a bridge that did not come to be, and what `continue_on_fail` says about the call.
-    fn bridge_failed(&mut self, uuid: &Uuid, cause: Cause) {
+    fn bridge_failed(&mut self, uuid: &Uuid, cause: Cause, causes: &str) {
         let dial_status = match cause.name() {
             "USER_BUSY" => "BUSY",
             "NO_ANSWER" => "NOANSWER",
@@ -43,58 +50,53 @@ impl Switch {
         let variables = &mut channel.variables;
         variables.set("originate_disposition", cause.name());
         variables.set("DIALSTATUS", dial_status);
-        variables.set("last_bridge_hangup_cause", cause.name());
-        variables.set("bridge_hangup_cause", cause.name());
+        variables.set("originate_causes", causes);
         let wanted = variables.get("continue_on_fail").unwrap_or_default().to_owned();
         let goes_on = variables.is_true("continue_on_fail")
             || wanted.split(',').any(|name| Cause::known(name) == Some(cause));
+        let leaving = channel.next.is_some();
         if channel.is_answered() {
             self.set_call_state(uuid, CallState::Active);
         }
-        if !goes_on {
+        if !goes_on && !leaving {
             self.hang_up(uuid, cause, HungUpBy::Switch);
         }
     }
 
-    /// The leg that `bridge` dialled has failed.
-    pub(crate) fn dialled_leg_failed(&mut self, originator: &Uuid, leg: &str, cause: Cause) {
+    /// All that `bridge` dialled has failed.
+    pub(crate) fn dialling_failed(&mut self, originator: &Uuid, id: AttemptId, cause: Cause, causes: &str) {
         let Some(channel) = self.channels.get_mut(originator) else { return };
-        let dialling = channel
-            .stack
-            .iter_mut()
-            .find(|frame| matches!(&frame.doing, Doing::Dialling { leg: own } if **own == *leg));
-        let Some(frame) = dialling else { return };
+        let Some(frame) = channel.stack.iter_mut().find(|frame| frame.dials(id)) else { return };
         frame.doing = Doing::Ended { response: "" };
         frame.interrupted = true;
-        self.bridge_failed(originator, cause);
+        self.bridge_failed(originator, cause, causes);
         self.make_runnable(originator);
     }
 
-    /// `bridge` ends before its leg was answered.
-    pub(super) fn abandon_dialling(&mut self, leg: &Uuid) {
-        self.hang_up(leg, Cause::named("ORIGINATOR_CANCEL"), HungUpBy::Switch);
-    }
-
-    /// The leg that `bridge` dialled is answered: the two talk.
-    pub(crate) fn dialled_leg_answered(&mut self, originator: &Uuid, leg: &Uuid) {
-        let Some(channel) = self.channels.get_mut(originator) else { return };
-        let dialling = channel
-            .stack
-            .iter_mut()
-            .find(|frame| matches!(&frame.doing, Doing::Dialling { leg: own } if own == leg));
-        let Some(frame) = dialling else { return };
+    /// A leg that `bridge` dialled is answered, or has early media: the two talk.
+    pub(crate) fn dialled_leg_won(&mut self, originator: &Uuid, id: AttemptId, leg: &Uuid, causes: &str) {
+        let answered = self.channels.get(leg).is_some_and(|channel| channel.is_answered());
+        let Some(channel) = self.channels.get_mut(originator).filter(|channel| channel.hangup.is_none())
+        else {
+            return self.hang_up(leg, Cause::named("ORIGINATOR_CANCEL"), HungUpBy::Switch);
+        };
+        let Some(frame) = channel.stack.iter_mut().find(|frame| frame.dials(id)) else { return };
         frame.doing = Doing::Bridged { leg: leg.clone() };
         self.link_profiles(originator, leg);
-        self.answer(originator);
-        self.set_call_state(originator, CallState::Active);
-        let callee =
-            self.channels.get(leg).map(|channel| channel.destination().to_owned()).unwrap_or_default();
+        if answered {
+            self.answer(originator);
+            self.set_call_state(originator, CallState::Active);
+        } else {
+            self.progress(originator, true);
+        }
+        let profile = self.channels.get(leg).and_then(|channel| channel.profile.as_ref());
+        let callee = profile.map(|profile| profile.callee_id_number.clone()).unwrap_or_default();
         self.modify(originator, |channel| {
             let variables = &mut channel.variables;
             variables.set("originated_legs", format!("{leg};Outbound Call;{callee}"));
             variables.set("originate_disposition", "SUCCESS");
             variables.set("DIALSTATUS", "SUCCESS");
-            variables.set("originate_causes", format!("{leg};NONE"));
+            variables.set("originate_causes", causes);
             variables.set("signal_bond", &**leg);
         });
         self.bridge_stands(originator, leg);
@@ -105,10 +107,16 @@ impl Switch {
     }
 
     /// Each leg learns who the other is.
-    fn link_profiles(&mut self, originator: &Uuid, leg: &Uuid) {
+    pub(super) fn link_profiles(&mut self, originator: &Uuid, leg: &Uuid) {
         let profile_of =
             |switch: &Self, uuid| switch.channels.get(uuid).and_then(|channel| channel.profile.clone());
         let (first, second) = (profile_of(self, originator), profile_of(self, leg));
+        self.modify(leg, |channel| {
+            channel.other_leg = first.map(|mut profile| {
+                profile.times = Default::default();
+                ("originator", profile)
+            });
+        });
         self.modify(originator, |channel| {
             if let (Some(profile), Some(other)) = (&mut channel.profile, &second)
                 && profile.callee_id_number.is_empty()
@@ -118,14 +126,14 @@ impl Switch {
             }
             channel.other_leg = second.map(|profile| ("originatee", profile));
         });
-        self.modify(leg, |channel| channel.other_leg = first.map(|profile| ("originator", profile)));
     }
 
     /// Tells that a bridge stands, on its A leg.
-    fn bridge_stands(&mut self, first: &Uuid, second: &Uuid) {
+    pub(super) fn bridge_stands(&mut self, first: &Uuid, second: &Uuid) {
         let wall = self.wall_micros();
-        for uuid in [first, second] {
+        for (uuid, other) in [(first, second), (second, first)] {
             self.modify(uuid, |channel| {
+                channel.bridged_to = Some(other.clone());
                 if let Some(profile) = &mut channel.profile {
                     profile.times.bridged = wall;
                 }
@@ -135,6 +143,7 @@ impl Switch {
         self.modify(second, |channel| channel.call_uuid = call_uuid);
         let before = [("Bridge-A-Unique-ID", &**first), ("Bridge-B-Unique-ID", &**second)];
         self.fire_channel(first, "CHANNEL_BRIDGE", &before, &[]);
+        self.set_variable(second, "call_uuid", &**first);
         self.set_bridge_variables(first, second);
         self.set_bridge_variables(second, first);
     }
@@ -152,14 +161,16 @@ impl Switch {
     }
 
     /// sofia tells a leg's phone whom it talks to.
-    fn update_call(&mut self, uuid: &Uuid, other: &Uuid) {
+    pub(super) fn update_call(&mut self, uuid: &Uuid, other: &Uuid) {
         let Some(other) = self.channels.get(other) else { return };
-        let (name, number) = match &other.profile {
-            Some(profile) if other.outbound => {
-                (profile.destination_number.clone(), profile.destination_number.clone())
-            }
-            Some(profile) => (profile.caller_id_name.clone(), profile.caller_id_number.clone()),
-            None => return,
+        let Some(profile) = &other.profile else { return };
+        let sofia_callee = other.outbound && other.endpoint == Endpoint::Sofia;
+        let (name, number) = if sofia_callee {
+            (profile.destination_number.clone(), profile.destination_number.clone())
+        } else if other.outbound && !profile.callee_id_number.is_empty() && !other.hit_dialplan {
+            (profile.callee_id_name.clone(), profile.callee_id_number.clone())
+        } else {
+            (profile.caller_id_name.clone(), profile.caller_id_number.clone())
         };
         let other_uuid = other.uuid.clone();
         let Some(channel) = self.channels.get_mut(uuid) else { return };
@@ -177,33 +188,58 @@ impl Switch {
         self.fire_channel_from(uuid, "CALL_UPDATE", "sofia_receive_message", &before, &[]);
     }
 
-    /// The A leg leaves the bridge: the B leg is hung up, unless it is gone or is to be parked.
+    /// The A leg leaves the bridge: the B leg is hung up, unless it is gone, goes elsewhere or is to be parked.
     pub(super) fn end_bridge(&mut self, uuid: &Uuid, leg: &Uuid) {
-        let cause = self.channels.get(uuid).and_then(|channel| channel.hangup).map(|hangup| hangup.cause);
+        let own_cause = self.channels.get(uuid).and_then(|channel| channel.hangup).map(|hangup| hangup.cause);
         let leg_cause = self.ended_cause_of(leg);
-        if let Some(other) = self.channels.get_mut(leg)
-            && other.hangup.is_none()
-        {
-            if other.variables.is_true("park_after_bridge") {
-                self.leave_exchange(leg, Next::Park);
-            } else {
-                other.variables.set("last_bridge_role", "originatee");
-                self.hang_up(leg, cause.unwrap_or(Cause::NORMAL_CLEARING), HungUpBy::Switch);
-                self.run_channel(leg);
-            }
-        }
-        let ended = leg_cause.or(cause).unwrap_or(Cause::NORMAL_CLEARING);
-        self.modify(uuid, |channel| {
-            let variables = &mut channel.variables;
-            variables.unset("bridge_to");
-            variables.unset("bridge_uuid");
-            variables.set("last_bridge_role", "originator");
-            variables.set("last_bridge_hangup_cause", ended.name());
-            variables.set("bridge_hangup_cause", ended.name());
-        });
+        self.let_go(uuid, leg, own_cause);
+        let cause = leg_cause.or(own_cause);
+        self.left_bridge(uuid, cause);
         let before = [("Bridge-A-Unique-ID", &**uuid), ("Bridge-B-Unique-ID", &**leg)];
         self.fire_channel(uuid, "CHANNEL_UNBRIDGE", &before, &[]);
-        self.modify(uuid, |channel| channel.other_leg = None);
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        if let Some(outer) = channel.stack.iter().rev().find_map(|frame| frame.bridged_leg()) {
+            // An attended transfer is over: the bridge from which it was begun stands again.
+            channel.bridged_to = Some(outer.clone());
+        }
+        if channel.hangup.is_some() || channel.next.is_some() {
+            return;
+        }
+        if let Some(cause) = leg_cause.filter(|_| channel.variables.is_true("hangup_after_bridge")) {
+            self.hang_up(uuid, cause, HungUpBy::Switch);
+        } else {
+            self.goes_after_bridge(uuid);
+        }
+    }
+
+    /// What the B leg of a bridge that its A leg leaves does.
+    fn let_go(&mut self, uuid: &Uuid, leg: &Uuid, cause: Option<Cause>) {
+        let Some(other) = self.channels.get(leg) else { return };
+        if other.hangup.is_some() || other.next.is_some() || other.bridged_to.as_ref() != Some(uuid) {
+            return;
+        }
+        if !self.goes_after_bridge(leg) {
+            self.hang_up(leg, cause.unwrap_or(Cause::NORMAL_CLEARING), HungUpBy::Switch);
+        }
+        self.run_channel(leg);
+    }
+
+    /// `park_after_bridge` and `transfer_after_bridge`; `false` if neither is set.
+    fn goes_after_bridge(&mut self, uuid: &Uuid) -> bool {
+        let Some(channel) = self.channels.get_mut(uuid) else { return false };
+        if channel.variables.is_true("park_after_bridge") {
+            channel.next = Some(Next::Park);
+            channel.next_state = State::Park;
+            channel.actions.clear();
+            self.make_runnable(uuid);
+            return true;
+        }
+        let target = channel.variables.get("transfer_after_bridge").map(str::to_owned);
+        let Some(target) = target else { return false };
+        let mut parts = target.split(':');
+        let number = parts.next().unwrap_or_default();
+        let dialplan = parts.next().filter(|part| !part.is_empty()).unwrap_or("XML");
+        self.transfer(uuid, number, dialplan, parts.next().unwrap_or_default())
     }
 
     fn ended_cause_of(&self, leg: &str) -> Option<Cause> {
@@ -213,87 +249,42 @@ impl Switch {
         }
     }
 
+    /// A leg talks to nobody any more, because one of the two hung up for `cause` or because one went elsewhere.
+    fn left_bridge(&mut self, uuid: &str, cause: Option<Cause>) {
+        self.modify(uuid, |channel| {
+            channel.bridged_to = None;
+            channel.variables.unset("bridge_to");
+            if let Some(cause) = cause {
+                // The one who hung up itself has no partner who did.
+                if channel.hangup.is_none() {
+                    channel.variables.set("last_bridge_hangup_cause", cause.name());
+                }
+                channel.variables.set("bridge_hangup_cause", cause.name());
+            } else if !matches!(channel.next, Some(Next::BridgeTo(_) | Next::BridgedBy)) {
+                channel.variables.unset("signal_bond");
+            }
+        });
+    }
+
     /// The B leg leaves the bridge: its partner's application ends.
     pub(super) fn end_exchange(&mut self, uuid: &Uuid) {
         let partner: Option<Uuid> =
             self.channels.get(uuid).and_then(|channel| channel.bridge_partner().map(Uuid::from));
-        self.modify(uuid, |channel| {
-            channel.variables.unset("bridge_to");
-            channel.variables.unset("bridge_uuid");
-            channel.other_leg = None;
-        });
+        let partner_cause = partner.as_ref().and_then(|partner| self.ended_cause_of(partner));
+        let own_cause = self.channels.get(uuid).and_then(|channel| channel.hangup).map(|hangup| hangup.cause);
+        let hung_up = own_cause.is_some();
+        self.left_bridge(uuid, own_cause.or(partner_cause));
         let Some(partner) = partner else { return };
         self.modify(&partner, |channel| {
+            if !hung_up && channel.next.is_none() {
+                channel.variables.unset("signal_bond");
+            }
             for frame in &mut channel.stack {
-                if matches!(&frame.doing, Doing::Bridged { leg } if leg == uuid) {
+                if frame.bridged_leg() == Some(uuid) {
                     frame.interrupted = true;
                 }
             }
         });
         self.make_runnable(&partner);
-    }
-
-    fn leave_exchange(&mut self, uuid: &Uuid, next: Next) {
-        self.modify(uuid, |channel| {
-            channel.next = Some(next);
-            channel.next_state = State::Park;
-        });
-        self.make_runnable(uuid);
-    }
-
-    /// `uuid_bridge`: both channels leave what they do and meet (transcript m_transfer/uuid_bridge_rebridge).
-    pub(crate) fn bridge_channels(&mut self, first: &Uuid, second: &Uuid) {
-        let wall = self.wall_micros();
-        for (uuid, other) in [(first, second), (second, first)] {
-            let source = format!("{}:{}:uuid_br:{other}", wall / 1_000_000, self.random.uuid());
-            self.modify(uuid, |channel| {
-                channel.next_state = State::Hibernate;
-                channel.actions.clear();
-                if let Some(profile) = &mut channel.profile {
-                    profile.transfer_source.clone_from(&source);
-                    profile.index += 1;
-                }
-                channel.variables.push("transfer_history", &source);
-                channel.variables.set("transfer_source", source);
-            });
-        }
-        self.link_profiles(first, second);
-        self.modify(second, |channel| channel.next = Some(Next::BridgedBy));
-        let meet = Next::BridgeTo(second.clone());
-        self.modify(first, |channel| channel.next = Some(meet));
-        self.make_runnable(second);
-        self.make_runnable(first);
-    }
-
-    pub(crate) fn enter_reset(&mut self, uuid: &Uuid) {
-        self.enter_state(uuid, State::Hibernate);
-        self.enter_state(uuid, State::Reset);
-        self.enter_state(uuid, State::SoftExecute);
-    }
-
-    /// The A leg of `uuid_bridge` has left what it did.
-    pub(crate) fn enter_bridge(&mut self, uuid: &Uuid, other: &Uuid) {
-        self.enter_reset(uuid);
-        let alive = self.channels.get(other).is_some_and(|channel| channel.hangup.is_none());
-        if !alive {
-            return self.hang_up(uuid, Cause::NORMAL_CLEARING, HungUpBy::Switch);
-        }
-        if uuid == other {
-            // It waits for itself, and runs no command any more, until somebody kills it.
-            self.push_state(uuid, Doing::Echo);
-            return self.modify(uuid, |channel| {
-                if let Some(frame) = channel.stack.last_mut() {
-                    frame.event_lock = true;
-                }
-            });
-        }
-        for (one, another) in [(uuid, other), (other, uuid)] {
-            let after = [("Application", "uuid_bridge"), ("Application-Data", &**another)];
-            self.fire_channel_from(one, "CHANNEL_EXECUTE", "uuid_bridge_on_soft_execute", &[], &after);
-        }
-        self.push_state(uuid, Doing::Bridged { leg: other.clone() });
-        self.bridge_stands(uuid, other);
-        self.enter_state(other, State::ConsumeMedia);
-        self.enter_state(other, State::ExchangeMedia);
     }
 }

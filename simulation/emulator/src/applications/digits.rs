@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Started;
 use super::media::duration_of;
 use crate::channel::{Doing, Uuid};
+use crate::custom::Contents;
 use crate::switch::Switch;
 use crate::time::Time;
 
@@ -125,11 +126,35 @@ impl Switch {
         None
     }
 
+    /// Keys arrive as SIP INFO. sofia reports them, and on a leg that has agreed on RFC 4733 hands them to nobody: the
+    /// application that waits for keys times out (transcript d_sendmsg/sip_dtmf_info).
+    pub(crate) fn receive_info_digits(&mut self, uuid: &Uuid, digits: &str) {
+        for digit in digits.chars().filter(|digit| is_key(*digit)) {
+            let Some(channel) = self.channels.get(uuid).filter(|channel| channel.hangup.is_none()) else {
+                return;
+            };
+            let Some(profile) = &channel.profile else { return };
+            let (from, to) = (profile.caller_id_number.clone(), profile.destination_number.clone());
+            let before = [
+                ("SIP-Content-Type", "application/dtmf-relay"),
+                ("SIP-From-User", from.as_str()),
+                ("SIP-From-Host", "127.0.0.1"),
+                ("SIP-To-User", to.as_str()),
+                ("SIP-To-Host", "127.0.0.1"),
+            ];
+            let body = format!("Signal={digit}\r\nDuration=160\r\n");
+            let origin = ("sofia.c", "create_info_event", "9733");
+            let contents =
+                Contents { before: &before, channel: Some(uuid), body: Some(&body), ..Contents::default() };
+            self.fire_with("RECV_INFO", None, origin, contents);
+        }
+    }
+
     /// Keys arrive on a channel; `false` if there is no such living channel.
     pub(crate) fn receive_digits(&mut self, uuid: &str, digits: &str, source: &str) -> bool {
         let living = self.channels.get(uuid).filter(|channel| channel.hangup.is_none());
         let Some(uuid) = living.map(|channel| channel.uuid.clone()) else { return false };
-        for digit in digits.chars().filter(|digit| matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D')) {
+        for digit in digits.chars().filter(|digit| is_key(*digit)) {
             let text = digit.to_string();
             let after = [("DTMF-Digit", text.as_str()), ("DTMF-Duration", "2000"), ("DTMF-Source", source)];
             self.fire_channel(&uuid, "DTMF", &[], &after);
@@ -150,4 +175,8 @@ impl Switch {
         self.make_runnable(&uuid);
         true
     }
+}
+
+fn is_key(digit: char) -> bool {
+    matches!(digit, '0'..='9' | '*' | '#' | 'A'..='D')
 }

@@ -3,6 +3,7 @@
 pub(crate) mod bridge;
 pub(crate) mod digits;
 pub(crate) mod media;
+mod meet;
 mod simple;
 
 use std::mem;
@@ -28,6 +29,7 @@ pub(crate) enum Started {
 /// Every application that the emulated switch has. Any other hangs the call up.
 pub(crate) const KNOWN: &[&str] = &[
     "answer",
+    "att_xfer",
     "bridge",
     "echo",
     "endless_playback",
@@ -36,6 +38,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "export",
     "hangup",
     "info",
+    "intercept",
     "log",
     "multiset",
     "park",
@@ -227,12 +230,16 @@ impl Switch {
                 }
                 None => None,
             },
-            Doing::Dialling { leg } => {
-                self.abandon_dialling(&leg);
+            Doing::Dialling { attempt } => {
+                self.abandon_attempt(attempt, Cause::named("ORIGINATOR_CANCEL"));
                 None
             }
             Doing::Bridged { leg } => {
-                self.end_bridge(uuid, &leg);
+                if frame.action.application == "att_xfer" {
+                    self.end_attended_transfer(uuid, &leg);
+                } else {
+                    self.end_bridge(uuid, &leg);
+                }
                 None
             }
             Doing::Exchange => {
@@ -267,6 +274,8 @@ impl Switch {
             }
             "echo" => Started::Runs(Doing::Echo, None),
             "bridge" => self.start_bridge(uuid, argument),
+            "att_xfer" => self.start_attended_transfer(uuid, argument),
+            "intercept" => self.start_intercept(uuid, argument),
             "play_and_get_digits" => self.start_digits(uuid, argument),
             _ => self.start_simple(uuid, action, by),
         }

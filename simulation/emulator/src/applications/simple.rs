@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::Started;
 use crate::cause::Cause;
-use crate::channel::{CallState, Channel, Doing, Uuid};
+use crate::channel::{CallState, Channel, Doing, Endpoint, Uuid};
 use crate::connection::split_word;
 use crate::dialplan::{Action, inline_actions};
 use crate::ledger::HungUpBy;
+use crate::sip;
 use crate::switch::Switch;
 
 impl Switch {
@@ -71,22 +72,43 @@ impl Switch {
     }
 
     /// The leg rings, or has early media.
-    fn progress(&mut self, uuid: &Uuid, media: bool) {
+    pub(crate) fn progress(&mut self, uuid: &Uuid, media: bool) {
         let wall = self.wall_micros();
         let Some(channel) = self.channels.get_mut(uuid) else { return };
-        if channel.is_answered() {
+        if channel.is_answered() || channel.answer_state == "early" {
             return;
         }
-        let Some(profile) = &mut channel.profile else { return };
-        if media {
-            profile.times.progress_media = wall;
-            channel.answer_state = "early";
-            self.fire_channel(uuid, "CHANNEL_PROGRESS_MEDIA", &[], &[]);
-        } else {
-            profile.times.progress = wall;
-            self.fire_channel(uuid, "CHANNEL_PROGRESS", &[], &[]);
+        let incoming = channel.endpoint == Endpoint::Sofia && !channel.outbound;
+        if incoming {
+            sip::early_reply(&mut channel.variables, &mut self.random);
         }
-        self.set_call_state(uuid, CallState::Ringing);
+        if media {
+            if incoming {
+                sip::answered_inbound(&mut channel.variables, &mut self.random);
+            }
+            self.mark_early(uuid);
+        } else {
+            if let Some(profile) = &mut channel.profile {
+                profile.times.progress = wall;
+            }
+            self.fire_channel(uuid, "CHANNEL_PROGRESS", &[], &[]);
+            self.set_call_state(uuid, CallState::Ringing);
+        }
+        self.progress_other_half(uuid, media);
+    }
+
+    /// The leg has sound before its answer (transcript b_formats_call_life/ring_early_answer_plain).
+    pub(crate) fn mark_early(&mut self, uuid: &Uuid) {
+        let wall = self.wall_micros();
+        self.modify(uuid, |channel| {
+            channel.answer_state = "early";
+            if let Some(profile) = &mut channel.profile {
+                profile.times.progress_media = wall;
+            }
+        });
+        self.fire_channel(uuid, "CHANNEL_PROGRESS_MEDIA", &[], &[]);
+        self.set_call_state(uuid, CallState::Early);
+        self.set_variable(uuid, "endpoint_disposition", "EARLY MEDIA");
     }
 
     fn transfer_words(&mut self, uuid: &Uuid, argument: &str) {
