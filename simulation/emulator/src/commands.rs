@@ -94,7 +94,8 @@ impl Switch {
         let Some(connection) = self.bus.connections.get_mut(&id) else { return String::new() };
         let subscription = &mut connection.subscription;
         match word {
-            "event" => subscription.subscribe(arguments),
+            // FreeSWITCH looks at the first five letters only, and Python's genesis says `events`.
+            _ if word.starts_with("event") => subscription.subscribe(arguments),
             "nixevent" => subscription.unsubscribe(arguments).into(),
             "noevents" => subscription.stop().into(),
             "filter" if !arguments.is_empty() => subscription.filter(arguments),

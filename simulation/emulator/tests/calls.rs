@@ -530,3 +530,9 @@ fn the_same_inputs_give_the_same_bytes() {
     assert!(first == run("1"), "two runs of the same inputs differ");
     assert!(first != run("2"));
 }
+
+#[test]
+fn a_command_is_known_by_its_beginning() {
+    let mut bench = Bench::logged_in();
+    assert_eq!(bench.ask("events json ALL"), "+OK event listener enabled json");
+}
