@@ -16,6 +16,9 @@ use super::normal::{normal, parting};
 use super::recording::Recording;
 use super::uuids::Uuids;
 
+/// How the size of an event may differ from that of the recorded one.
+const SIZE_RATIOS: std::ops::Range<f64> = 0.9..1.1;
+
 /// Differences with how often each was met.
 #[derive(Debug, Default)]
 pub(crate) struct Differences {
@@ -202,8 +205,14 @@ fn compare_streams(differences: &mut Differences, recorded: &Stream<'_>, emulate
         let (one, other) = (recorded.after_replies, emulated.after_replies);
         differences.add(format!("{label} is first heard of after answer {other} instead of {one}"));
     }
-    for (one, other) in common(&one, &other) {
-        compare_headers(differences, recorded.events[one], emulated.events[other]);
+    for (index, other) in common(&one, &other) {
+        let (real, own) = (recorded.events[index], emulated.events[other]);
+        compare_headers(differences, real, own);
+        let command = format!("api {}", real.get("Job-Command"));
+        let (real, own) = (normal(&command, &real.body), normal(&command, &own.body));
+        if real != own {
+            differences.add(format!("{label}: body of {}: {}", one[index], parting(&real, &own)));
+        }
     }
 }
 
@@ -211,6 +220,12 @@ fn compare_headers(differences: &mut Differences, recorded: &Event, emulated: &E
     let names =
         |event: &Event| -> Vec<String> { event.headers.iter().map(|(name, _)| name.clone()).collect() };
     let (one, other) = (names(recorded), names(emulated));
+    // A header more or less tells of itself; with the same headers an event must also be about as large.
+    let has_same_headers = one.len() == other.len();
+    let ratio = emulated.size_bytes as f64 / recorded.size_bytes.max(1) as f64;
+    if has_same_headers && recorded.size_bytes > 0 && !SIZE_RATIOS.contains(&ratio) {
+        differences.add_header("(size) wrong", recorded);
+    }
     if one == other {
         return;
     }

@@ -32,6 +32,9 @@ impl Frame {
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+    /// Its length on the wire.
+    pub(crate) size_bytes: usize,
 }
 
 impl Event {
@@ -49,7 +52,7 @@ impl Event {
 
     /// What the event is about, without anything that differs between two runs: name, states, application, outcome.
     pub(crate) fn summary(&self) -> String {
-        const TOLD: [&str; 13] = [
+        const TOLD: [&str; 14] = [
             "Event-Subclass",
             "Channel-State",
             "Channel-State-Number",
@@ -63,6 +66,7 @@ impl Event {
             "DTMF-Digit",
             "Task-Desc",
             "API-Command",
+            "Job-Command",
         ];
         let told = TOLD.iter().map(|name| self.get(name)).filter(|value| !value.is_empty());
         let name = Some(self.name()).filter(|name| !name.is_empty()).unwrap_or("(no name)");
@@ -96,11 +100,18 @@ impl FrameReader {
                     };
                     headers.iter().map(pair).collect()
                 };
+                let size_bytes = frame.body().len();
+                let event = frame.event().ok();
+                let event = event.map(|event| Event {
+                    headers: pairs(event.headers()),
+                    body: String::from_utf8_lossy(event.body()).into_owned(),
+                    size_bytes,
+                });
                 frames.push(Frame {
                     kind: frame.kind(),
                     headers: pairs(frame.headers()),
                     body: String::from_utf8_lossy(frame.body()).into_owned(),
-                    event: frame.event().ok().map(|event| Event { headers: pairs(event.headers()) }),
+                    event,
                 });
             }
         }

@@ -97,6 +97,7 @@ pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
             ("lab_ip".into(), "127.0.0.1".into()),
         ],
         files: files.collect(),
+        missing_paths: vec!["/srv/pbx1/sounds/none.wav".into(), "/nonexist_dir_ro/".into()],
         ..Config::default()
     }
 }
