@@ -1,6 +1,9 @@
-//! What happened around the switch while a recording was made, as far as the recording tells it: who called, who
-//! hung up, who pressed keys. The controller's own bytes are cues too.
+//! What happened around the switch while a recording was made, as far as the recording tells it: who called, and what
+//! callers and phones did. The controller's own bytes are cues too.
 
+use std::time::Duration;
+
+use fipple_emulator::far_end::{Act, Step};
 use fipple_emulator::{ConnectionId, InboundCall};
 
 use super::frame::Event;
@@ -12,9 +15,15 @@ use super::scenario::Scenario;
 pub(crate) enum Cue {
     Connect(ConnectionId),
     Write(ConnectionId, Vec<u8>),
-    Call { uuid: String, call: InboundCall },
-    CallerHangup { uuid: String },
-    CallerDigits { uuid: String, digits: String },
+    /// A call comes in, and its caller does what the call's script says.
+    Call {
+        uuid: String,
+        call: InboundCall,
+    },
+    /// Somebody who was dialled hangs up.
+    CalleeHangup {
+        uuid: String,
+    },
 }
 
 /// The number of the scenario's connection.
@@ -48,35 +57,70 @@ fn key(cue: &Cue) -> String {
     match cue {
         Cue::Connect(id) | Cue::Write(id, _) => format!("{id:?}"),
         Cue::Call { uuid, .. } => format!("call {uuid}"),
-        Cue::CallerHangup { uuid } => format!("hang-up {uuid}"),
-        Cue::CallerDigits { uuid, .. } => format!("digits {uuid}"),
+        Cue::CalleeHangup { uuid } => format!("hang-up {uuid}"),
     }
 }
 
-/// The callers of one recording.
+/// What people and phones at the other ends of one recording's SIP channels did.
 fn surroundings(recording: &Recording) -> Vec<(u64, Cue)> {
     let mut cues = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
     for (at, event) in recording.events() {
         let uuid = event.uuid();
-        if !event.get("Channel-Name").starts_with("sofia/") {
+        if !event.get("Channel-Name").starts_with("sofia/") || seen.contains(&uuid) {
             continue;
         }
-        if !seen.contains(&uuid) {
-            seen.push(uuid);
-            let events: Vec<(u64, &Event)> =
-                recording.events().filter(|(_, other)| other.uuid() == uuid).collect();
-            if event.get("Call-Direction") == "inbound" {
-                cues.push((at, Cue::Call { uuid: uuid.to_owned(), call: call_of(&events) }));
-            }
-            cues.extend(hangup_of(uuid, &events));
-        }
-        if event.name() == "DTMF" && event.get("DTMF-Source") != "APP" {
-            let digits = event.get("DTMF-Digit").to_owned();
-            cues.push((at, Cue::CallerDigits { uuid: uuid.to_owned(), digits }));
+        seen.push(uuid);
+        let events: Vec<(u64, &Event)> =
+            recording.events().filter(|(_, other)| other.uuid() == uuid).collect();
+        if event.get("Call-Direction") == "inbound" {
+            let call = InboundCall { script: script_of(at, &events), ..call_of(&events) };
+            cues.push((at, Cue::Call { uuid: uuid.to_owned(), call }));
+        } else {
+            let hangup = hung_up_at(&events);
+            cues.extend(hangup.map(|at| (at, Cue::CalleeHangup { uuid: uuid.to_owned() })));
         }
     }
     cues
+}
+
+/// What a caller did after the call came in at `began`.
+fn script_of(began: u64, events: &[(u64, &Event)]) -> Vec<Step> {
+    let mut acts: Vec<(u64, Act)> =
+        events.iter().filter_map(|(at, event)| Some((*at, act_of(event)?))).collect();
+    acts.extend(transfer_of(events));
+    acts.extend(hung_up_at(events).map(|at| (at, Act::HangsUp)));
+    acts.sort_by_key(|(at, _)| *at);
+    let mut before = began;
+    let steps = acts.into_iter().map(|(at, act)| {
+        let after = at.saturating_sub(before);
+        before += after;
+        Step::new(Duration::from_micros(after), act)
+    });
+    steps.collect()
+}
+
+/// What a caller did that the switch told by this event.
+fn act_of(event: &Event) -> Option<Act> {
+    match event.name() {
+        "DTMF" if event.get("DTMF-Source") == "RTP" => Some(Act::Presses(event.get("DTMF-Digit").to_owned())),
+        "RECV_INFO" => {
+            let digit = event.body.lines().find_map(|line| line.strip_prefix("Signal="));
+            digit.map(|digit| Act::PressesByInfo(digit.trim().to_owned()))
+        }
+        "CHANNEL_HOLD" => Some(Act::Holds),
+        "CHANNEL_UNHOLD" => Some(Act::Resumes),
+        _ => None,
+    }
+}
+
+/// A REFER shows in the variables that it sets.
+fn transfer_of(events: &[(u64, &Event)]) -> Option<(u64, Act)> {
+    let number = |event: &Event| {
+        let destination = event.get("variable_transfer_destination").strip_prefix("blind:")?;
+        Some(Act::Transfers(destination.to_owned()))
+    };
+    events.iter().find_map(|(at, event)| Some((*at, number(event)?)))
 }
 
 fn call_of(events: &[(u64, &Event)]) -> InboundCall {
@@ -97,11 +141,11 @@ fn call_of(events: &[(u64, &Event)]) -> InboundCall {
     call
 }
 
-/// The other side ended the call if the switch received a BYE or a CANCEL; or, where too few events were recorded to
-/// tell that, if it ended as calls do and no application ended it.
-fn hangup_of(uuid: &str, events: &[(u64, &Event)]) -> Option<(u64, Cue)> {
+/// When the other side ended the call. It did if the switch received a BYE or a CANCEL; or, where too few events were
+/// recorded to tell that, if it ended as calls do and no application ended it.
+fn hung_up_at(events: &[(u64, &Event)]) -> Option<u64> {
     let said = |name: &str| events.iter().map(|(_, event)| event.get(name)).find(|value| !value.is_empty());
-    let by_caller = match said("variable_sip_hangup_disposition") {
+    let by_other_side = match said("variable_sip_hangup_disposition") {
         Some(disposition) => ["recv_bye", "recv_cancel"].contains(&disposition),
         None => {
             let ended_itself = events.iter().any(|(_, event)| event.get("Application") == "hangup");
@@ -109,5 +153,5 @@ fn hangup_of(uuid: &str, events: &[(u64, &Event)]) -> Option<(u64, Cue)> {
         }
     };
     let ended = events.iter().find(|(_, event)| !event.get("Hangup-Cause").is_empty());
-    ended.filter(|_| by_caller).map(|(at, _)| (*at, Cue::CallerHangup { uuid: uuid.to_owned() }))
+    ended.filter(|_| by_other_side).map(|(at, _)| *at)
 }

@@ -41,6 +41,7 @@ const DIALPLAN: &[(&str, &[(&str, &str)])] = &[
     ("9012", &[("answer", ""), ("httapi", "{url=http://127.0.0.1:8092/httapi}")]),
     ("9013", &[("hangup", "USER_BUSY")]),
     ("9014", &[("answer", ""), ("fifo", "labq in")]),
+    ("9015", &[("answer", ""), ("sleep", "3000"), ("hangup", "NORMAL_CLEARING")]),
     ("9016", &[("socket", "127.0.0.1:8084 async")]),
     ("9017", &[("answer", ""), ("valet_park", "lot1 auto in 8001 8010")]),
     ("9018", &[("answer", ""), ("sleep", "60000")]),

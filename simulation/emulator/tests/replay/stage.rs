@@ -101,14 +101,9 @@ impl Stage<'_> {
                 self.uuids.pair(&uuid, &emulated);
             }
             // A channel that the emulated switch does not have, or has no more, is a difference of its events.
-            Cue::CallerHangup { uuid } => {
+            Cue::CalleeHangup { uuid } => {
                 if let Some(emulated) = self.uuids.emulated(&uuid).map(str::to_owned) {
                     let _ = self.switch.caller_hangup(now, &emulated);
-                }
-            }
-            Cue::CallerDigits { uuid, digits } => {
-                if let Some(emulated) = self.uuids.emulated(&uuid).map(str::to_owned) {
-                    let _ = self.switch.caller_dtmf(now, &emulated, &digits);
                 }
             }
         }
