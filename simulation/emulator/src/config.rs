@@ -121,6 +121,11 @@ pub enum Answer {
         /// When it is answered.
         answer_after: Duration,
     },
+    /// It is answered at once, as a machine does it.
+    AnswersWithoutRinging {
+        /// When it is answered.
+        after: Duration,
+    },
     /// It rings until whoever dialled gives up: `NO_ANSWER`.
     Rings {
         /// When it begins to ring.

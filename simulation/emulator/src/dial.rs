@@ -12,6 +12,7 @@ use crate::profile::{Profile, Times};
 use crate::sip;
 use crate::switch::{Switch, Timer};
 use crate::time::Time;
+use crate::variables::PREFIX;
 
 impl Switch {
     /// Creates a leg of a dial string, up to CHANNEL_ORIGINATE. An `origination_uuid` that is taken is not used
@@ -240,6 +241,35 @@ impl Switch {
         }
     }
 
+    /// What a leg that is dialled for a bridge gets from the one that dials it.
+    fn describe_originator(&mut self, uuid: &Uuid, originator: &Uuid) {
+        let Some(caller) = self.channels.get(originator) else { return };
+        let is_sofia = caller.endpoint == Endpoint::Sofia;
+        let passed_on: Vec<(String, String)> = caller
+            .variables
+            .headers()
+            .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?, value)))
+            .filter(|(name, _)| is_sofia && name.starts_with("sip_h_"))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let codec = caller.endpoint.codec();
+        let codec = format!("{}@{}h@20i", codec.name, codec.rate);
+        let description = caller.variables.get("switch_r_sdp").unwrap_or_default().to_owned();
+        self.modify(uuid, |channel| {
+            channel.call_uuid = originator.clone();
+            let variables = &mut channel.variables;
+            for (name, value) in passed_on {
+                variables.set(&name, value);
+            }
+            variables.set("max_forwards", "69");
+            variables.set("originator_codec", codec);
+            variables.set("originator", &**originator);
+            variables.set("signal_bond", &**originator);
+            variables.set("switch_m_sdp", description);
+            variables.set("call_uuid", &**originator);
+        });
+    }
+
     /// CHANNEL_STATE, CHANNEL_CREATE and CHANNEL_ORIGINATE, and the states in which a leg waits for its answer.
     fn describe_create(
         &mut self,
@@ -250,15 +280,7 @@ impl Switch {
     ) {
         self.enter_state(uuid, State::Init);
         if let DialPurpose::Bridge { originator } = purpose {
-            let call_uuid = originator.clone();
-            self.modify(uuid, |channel| {
-                channel.call_uuid = call_uuid;
-                let variables = &mut channel.variables;
-                variables.set("max_forwards", "69");
-                variables.set("originator", &**originator);
-                variables.set("signal_bond", &**originator);
-                variables.set("call_uuid", &**originator);
-            });
+            self.describe_originator(uuid, originator);
         }
         for (name, value) in given {
             self.set_variable(uuid, name, value.as_str());
@@ -274,7 +296,9 @@ impl Switch {
         }
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         if target.endpoint == Endpoint::Sofia {
-            sip::dialled(&mut channel.variables, &target.channel_name, &target.destination, &mut self.random);
+            let (name, number) = (&target.channel_name, &target.destination);
+            let for_bridge = matches!(purpose, DialPurpose::Bridge { .. });
+            sip::dialled(&mut channel.variables, name, number, for_bridge, &mut self.random);
         }
         self.modify(uuid, |channel| channel.next_state = State::Routing);
         self.fire_channel(uuid, "CHANNEL_CREATE", &[], &[]);
@@ -361,8 +385,8 @@ impl Switch {
             return;
         }
         profile.network_address = "127.0.0.1".into();
-        let (caller, destination) = (profile.caller_id_number.clone(), profile.destination_number.clone());
-        sip::replied(&mut channel.variables, &caller, &destination, &mut self.random);
+        let caller = (profile.caller_id_name.as_str(), profile.caller_id_number.as_str());
+        sip::replied(&mut channel.variables, caller, &profile.destination_number, &mut self.random);
     }
 
     /// An originated leg becomes a caller: its callee is now who it calls from.

@@ -26,6 +26,8 @@ pub enum Act {
     Refuses(Cause),
     /// Does nothing until the leg is answered, by whichever side.
     WaitsForAnswer,
+    /// A caller's phone confirms the answer (ACK). Without this step it does so at once.
+    Acknowledges,
     /// Presses keys, which come as RTP events (RFC 4733).
     Presses(String),
     /// Presses keys, which come as SIP INFO: reported, and heard by no application.
@@ -74,6 +76,11 @@ impl Script {
         self.due.is_some_and(|due| due <= now)
     }
 
+    /// Whether it confirms the answer when it is told to, rather than at once.
+    pub(crate) fn acknowledges(&self) -> bool {
+        self.steps.iter().any(|step| step.act == Act::Acknowledges)
+    }
+
     fn waits_for_answer(&self) -> bool {
         self.due.is_none() && self.steps.front().is_some_and(|step| step.act == Act::WaitsForAnswer)
     }
@@ -86,6 +93,7 @@ pub(crate) fn steps_of(answer: Answer) -> Vec<Step> {
             Step::new(ring_after, Act::Rings),
             Step::new(answer_after.saturating_sub(ring_after), Act::Answers),
         ],
+        Answer::AnswersWithoutRinging { after } => vec![Step::new(after, Act::Answers)],
         Answer::Rings { ring_after } => vec![Step::new(ring_after, Act::Rings)],
         Answer::EarlyMedia { media_after, answer_after } => {
             let answers =
@@ -142,6 +150,7 @@ impl Switch {
             Act::Answers => self.leg_answers(uuid),
             Act::Refuses(cause) => self.hang_up(uuid, cause, HungUpBy::Remote),
             Act::WaitsForAnswer => {}
+            Act::Acknowledges => self.modify_sip(uuid, sip::acknowledged),
             Act::Presses(digits) => {
                 self.receive_digits(uuid, &digits, "RTP");
             }
@@ -170,6 +179,7 @@ impl Switch {
         let flow = if holds { ("sendonly", "recvonly") } else { ("sendrecv", "sendrecv") };
         sip::reinvited(&mut channel.variables, flow);
         self.mark_hold(uuid, holds, true);
+        self.modify_sip(uuid, sip::reinvite_acknowledged);
         let origin = ("sofia.c", "sofia_handle_sip_i_state", "8501");
         let before = [("Unique-ID", &**uuid)];
         self.fire_custom("sofia::reinvite", origin, Contents { before: &before, ..Contents::default() });

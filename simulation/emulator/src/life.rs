@@ -216,10 +216,7 @@ impl Switch {
         if channel.is_answered() || channel.hangup.is_some() {
             return;
         }
-        let early = std::mem::replace(&mut channel.answer_state, "answered") == "early";
-        if let Some(profile) = &mut channel.profile {
-            profile.times.answered = wall;
-        }
+        let early = channel.answer_state == "early";
         let sofia = channel.endpoint == Endpoint::Sofia;
         let outbound = channel.outbound;
         if sofia && outbound && !early {
@@ -229,20 +226,26 @@ impl Switch {
         } else if sofia && !outbound {
             self.modify_sip(uuid, if early { sip::answered_after_media } else { sip::answered_inbound });
         }
+        self.modify(uuid, |channel| {
+            channel.answer_state = "answered";
+            if let Some(profile) = &mut channel.profile {
+                profile.times.answered = wall;
+            }
+        });
         self.answer_other_half(uuid);
         self.ledger.answered(uuid, self.now);
         self.fire_channel(uuid, "CHANNEL_ANSWER", &[], &[]);
         self.set_call_state(uuid, CallState::Active);
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         channel.variables.set("endpoint_disposition", "ANSWER");
-        if sofia && !outbound {
+        if sofia && !outbound && !channel.script.acknowledges() {
             sip::acknowledged(&mut channel.variables, &mut self.random);
         }
         self.script_heard_answer(uuid);
     }
 
     /// Changes what SIP says in a channel's variables.
-    fn modify_sip(&mut self, uuid: &str, change: fn(&mut Variables, &mut Random)) {
+    pub(crate) fn modify_sip(&mut self, uuid: &str, change: fn(&mut Variables, &mut Random)) {
         if let Some(channel) = self.channels.get_mut(uuid) {
             change(&mut channel.variables, &mut self.random);
         }
@@ -257,8 +260,10 @@ impl Switch {
         let answered = channel.is_answered();
         if channel.endpoint == Endpoint::Sofia && by == HungUpBy::Remote {
             if channel.outbound && !answered {
-                let (status, phrase) = cause.sip();
-                sip::refused(&mut channel.variables, status, phrase, cause.q850());
+                if let Some(profile) = &mut channel.profile {
+                    profile.network_address = "127.0.0.1".into();
+                }
+                sip::refused(&mut channel.variables, cause.sip(), cause.q850(), &mut self.random);
             } else {
                 sip::ended_by_remote(&mut channel.variables, answered, &mut self.random);
             }

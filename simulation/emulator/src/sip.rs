@@ -133,11 +133,12 @@ fn offered(variables: &mut Variables, random: &mut Random) {
             ("remote_video_media_flow", "inactive"),
             ("remote_text_media_flow", "inactive"),
             ("remote_audio_media_flow", "sendrecv"),
-            ("audio_media_flow", "sendrecv"),
-            ("remote_media_ip", HOST),
-            ("remote_media_port", &port.to_string()),
         ],
     );
+    if variables.get("audio_media_flow").is_none() {
+        variables.set("audio_media_flow", "sendrecv");
+    }
+    set_all(variables, &[("remote_media_ip", HOST), ("remote_media_port", &port.to_string())]);
     negotiated(variables);
 }
 
@@ -209,19 +210,14 @@ pub(crate) fn acknowledged(variables: &mut Variables, random: &mut Random) {
 
 /// Sets again what every further request of a dialog sets.
 fn refresh_dialog(variables: &mut Variables, to_tag: &str, random: &mut Random) {
-    let again = |variables: &mut Variables, name: &str| {
-        let value = variables.get(name).unwrap_or_default().to_owned();
-        variables.set(name, value);
-    };
     let full_to = variables.get("sip_full_to").unwrap_or_default();
     let full_to = full_to.split(';').next().unwrap_or_default().to_owned();
     variables.set("sip_to_tag", to_tag);
-    again(variables, "sip_from_tag");
+    set_again(variables, &["sip_from_tag"]);
     variables.set("sip_cseq", "1");
-    again(variables, "sip_call_id");
+    set_again(variables, &["sip_call_id"]);
     variables.set("sip_full_via", via(random));
-    again(variables, "sip_from_display");
-    again(variables, "sip_full_from");
+    set_again(variables, &["sip_from_display", "sip_full_from"]);
     variables.set("sip_full_to", format!("{full_to};tag={to_tag}"));
 }
 
@@ -241,8 +237,9 @@ pub(crate) fn ended_by_remote(variables: &mut Variables, answered: bool, random:
         );
         return;
     }
-    let tag = variables.get("sip_to_tag").map_or_else(|| random.tag(), str::to_owned);
-    refresh_dialog(variables, &tag, random);
+    if variables.get("sip_to_tag").is_none() {
+        acknowledged(variables, random);
+    }
     set_all(
         variables,
         &[
@@ -255,16 +252,25 @@ pub(crate) fn ended_by_remote(variables: &mut Variables, answered: bool, random:
 }
 
 /// Variables of a dialled leg at its CHANNEL_CREATE, after those of the dial string.
-pub(crate) fn dialled(variables: &mut Variables, name: &str, destination: &str, random: &mut Random) {
+pub(crate) fn dialled(
+    variables: &mut Variables,
+    name: &str,
+    destination: &str,
+    for_bridge: bool,
+    random: &mut Random,
+) {
     let port = media_port(random);
     let version = random.in_range(&(1 << 20..=1 << 31));
     let uri = name.rsplit('/').next().unwrap_or(destination);
     set_all(variables, &[("rtp_use_codec_string", "PCMU,PCMA")]);
     local_media(variables, &port.to_string());
+    variables.set("audio_media_flow", "sendrecv");
+    if for_bridge {
+        variables.set("video_media_flow", "disabled");
+    }
     set_all(
         variables,
         &[
-            ("audio_media_flow", "sendrecv"),
             ("rtp_local_sdp_str", &session_description("FreeSWITCH", version, port, "a=sendrecv\r\n")),
             ("sip_outgoing_contact_uri", &format!("<sip:mod_sofia@{HOST}:{SWITCH_PORT}>")),
             ("sip_req_uri", uri),
@@ -277,25 +283,43 @@ pub(crate) fn dialled(variables: &mut Variables, name: &str, destination: &str, 
     );
 }
 
-/// The dialled side rings: its first reply.
-pub(crate) fn replied(variables: &mut Variables, caller: &str, destination: &str, random: &mut Random) {
-    let (from_tag, to_tag) = (random.tag(), random.tag());
-    let via = format!("SIP/2.0/UDP {HOST}:{SWITCH_PORT};rport;branch=z9hG4bK{}", random.tag());
-    let to_uri = format!("{destination}@{HOST}:{REMOTE_PORT}");
+/// The dialled side's first reply, whatever it says.
+fn reply_received(variables: &mut Variables) {
     set_all(
         variables,
         &[
+            ("sip_local_network_addr", HOST),
             ("sip_reply_host", HOST),
             ("sip_reply_port", REMOTE_PORT),
             ("sip_network_ip", HOST),
             ("sip_network_port", REMOTE_PORT),
+        ],
+    );
+}
+
+/// The dialled side rings: its first reply.
+pub(crate) fn replied(
+    variables: &mut Variables,
+    (name, caller): (&str, &str),
+    destination: &str,
+    random: &mut Random,
+) {
+    let (from_tag, to_tag) = (random.tag(), random.tag());
+    let via = format!("SIP/2.0/UDP {HOST}:{SWITCH_PORT};rport;branch=z9hG4bK{}", random.tag());
+    let to_uri = format!("{destination}@{HOST}:{REMOTE_PORT}");
+    reply_received(variables);
+    set_all(
+        variables,
+        &[
             ("sip_recover_contact", &format!("<sip:{HOST}:{REMOTE_PORT};transport=UDP>")),
             ("sip_full_via", &via),
             ("sip_recover_via", &via),
+            ("sip_from_display", name),
             ("sip_full_from", &format!("<sip:{caller}@{HOST}>;tag={from_tag}")),
             ("sip_full_to", &format!("<sip:{to_uri}>;tag={to_tag}")),
             ("sip_from_user", caller),
             ("sip_from_uri", &format!("{caller}@{HOST}")),
+            ("sip_from_host", HOST),
         ],
     );
     set_address(variables, "to", destination, REMOTE_PORT, &to_uri);
@@ -319,22 +343,74 @@ pub(crate) fn described(variables: &mut Variables, random: &mut Random) {
     answered_outbound(variables, random);
 }
 
-/// The other side changes which way sound flows: its word and the switch's.
+/// The other side changes which way sound flows: its word and the switch's (transcript
+/// b_formats_call_life/hold_unhold_plain).
 pub(crate) fn reinvited(variables: &mut Variables, (theirs, ours): (&str, &str)) {
-    for (name, value) in [("remote_audio_media_flow", theirs), ("audio_media_flow", ours)] {
+    set_again(
+        variables,
+        &[
+            "switch_r_sdp",
+            "ep_codec_string",
+            "rtp_use_codec_string",
+            "remote_video_media_flow",
+            "remote_text_media_flow",
+        ],
+    );
+    set_all(variables, &[("remote_audio_media_flow", theirs), ("audio_media_flow", ours)]);
+}
+
+/// The new flow of sound is agreed upon.
+pub(crate) fn reinvite_acknowledged(variables: &mut Variables, random: &mut Random) {
+    set_again(
+        variables,
+        &[
+            "remote_media_ip",
+            "remote_media_port",
+            "rtp_audio_recv_pt",
+            "dtmf_type",
+            "rtp_2833_send_payload",
+            "rtp_2833_recv_payload",
+            "rtp_local_sdp_str",
+        ],
+    );
+    let tag = variables.get("sip_to_tag").map_or_else(|| random.tag(), str::to_owned);
+    refresh_dialog(variables, &tag, random);
+}
+
+/// Sets variables to the values that they have.
+fn set_again(variables: &mut Variables, names: &[&str]) {
+    for name in names {
+        let value = variables.get(name).unwrap_or_default().to_owned();
         variables.set(name, value);
     }
+}
+
+/// What a bridged leg knows of the other one's media.
+pub(crate) fn bridged(variables: &mut Variables, other_description: &str) {
+    set_all(variables, &[("switch_m_sdp", other_description), ("video_media_flow", "inactive")]);
+    set_all(variables, &[("text_media_flow", "inactive"), ("audio_media_flow", "sendrecv")]);
 }
 
 /// The dialled side has answered.
 pub(crate) fn answered_outbound(variables: &mut Variables, random: &mut Random) {
     offered(variables, random);
     variables.set("dtmf_type", "rfc2833");
+    let port = variables.get("local_media_port").unwrap_or_default().to_owned();
+    local_media(variables, &port);
     media_started(variables, random);
 }
 
-/// The dialled side refuses with this status.
-pub(crate) fn refused(variables: &mut Variables, status: u16, phrase: &str, q850: u16) {
+/// The dialled side refuses with this status, perhaps as its first reply.
+pub(crate) fn refused(
+    variables: &mut Variables,
+    (status, phrase): (u16, &str),
+    q850: u16,
+    random: &mut Random,
+) {
+    if variables.get("sip_reply_host").is_none() {
+        variables.set("sip_call_id", random.uuid());
+        reply_received(variables);
+    }
     let status = status.to_string();
     set_all(
         variables,

@@ -6,6 +6,7 @@ use crate::cause::Cause;
 use crate::channel::{CallState, DialPurpose, Doing, Endpoint, Next, State, Uuid};
 use crate::dial_string::DialString;
 use crate::ledger::HungUpBy;
+use crate::sip;
 use crate::switch::Switch;
 
 impl Switch {
@@ -91,9 +92,14 @@ impl Switch {
         }
         let profile = self.channels.get(leg).and_then(|channel| channel.profile.as_ref());
         let callee = profile.map(|profile| profile.callee_id_number.clone()).unwrap_or_default();
+        let description = self.channels.get(leg).and_then(|channel| channel.variables.get("switch_r_sdp"));
+        let description = description.map(str::to_owned);
         self.modify(originator, |channel| {
             let variables = &mut channel.variables;
             variables.set("originated_legs", format!("{leg};Outbound Call;{callee}"));
+            if let Some(description) = description.filter(|_| channel.endpoint == Endpoint::Sofia) {
+                sip::bridged(variables, &description);
+            }
             variables.set("originate_disposition", "SUCCESS");
             variables.set("DIALSTATUS", "SUCCESS");
             variables.set("originate_causes", causes);

@@ -10,6 +10,9 @@ use super::frame::Event;
 use super::recording::Recording;
 use super::scenario::Scenario;
 
+/// How long the real switch may take for what happens in one moment in the emulated one.
+const AT_ONCE_MICROS: u64 = 5_000;
+
 /// Something that happens to the switch from outside. Channels are named as in the recording.
 #[derive(Debug, Clone)]
 pub(crate) enum Cue {
@@ -88,6 +91,7 @@ fn surroundings(recording: &Recording) -> Vec<(u64, Cue)> {
 fn script_of(began: u64, events: &[(u64, &Event)]) -> Vec<Step> {
     let mut acts: Vec<(u64, Act)> =
         events.iter().filter_map(|(at, event)| Some((*at, act_of(event)?))).collect();
+    acts.extend(acknowledgement_of(events));
     acts.extend(transfer_of(events));
     acts.extend(hung_up_at(events).map(|at| (at, Act::HangsUp)));
     acts.sort_by_key(|(at, _)| *at);
@@ -112,6 +116,18 @@ fn act_of(event: &Event) -> Option<Act> {
         "CHANNEL_UNHOLD" => Some(Act::Resumes),
         _ => None,
     }
+}
+
+/// The ACK came some time before the first event that knows the tag which it carries.
+fn acknowledgement_of(events: &[(u64, &Event)]) -> Option<(u64, Act)> {
+    let tells = |event: &Event| !event.get("variable_uuid").is_empty();
+    let answered = events.iter().position(|(_, event)| event.name() == "CHANNEL_ANSWER")?;
+    let known =
+        events[answered..].iter().position(|(_, event)| !event.get("variable_sip_to_tag").is_empty())?;
+    let before = events[answered..answered + known].iter().rfind(|(_, event)| tells(event))?.0;
+    let at = events[answered + known].0;
+    // What happens at once in the emulated switch takes the real one some milliseconds.
+    (at - before > AT_ONCE_MICROS).then_some((before + AT_ONCE_MICROS, Act::Acknowledges))
 }
 
 /// A REFER shows in the variables that it sets.

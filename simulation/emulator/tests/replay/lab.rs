@@ -82,15 +82,21 @@ pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
             answer_after: Duration::from_millis(answer_ms),
         },
     };
-    let busy = Answer::Refuses { after: Duration::from_millis(1), cause: Cause::named("USER_BUSY") };
+    let refuses = |pattern: &str, cause: &str| Destination {
+        pattern: pattern.into(),
+        answer: Answer::Refuses { after: Duration::from_millis(1), cause: Cause::named(cause) },
+    };
+    // The switch itself, which the lab's calls come back to.
+    let itself = Answer::AnswersWithoutRinging { after: Duration::from_millis(2) };
     let files = SOUNDS.iter().map(|(path, length_ms)| ((*path).into(), Duration::from_millis(*length_ms)));
     Config {
         wall_clock_at_start_micros,
         dialplan: Dialplan { extensions: extensions.collect() },
         destinations: vec![
             answers("test@127.0.0.1:6070", 1, 200),
-            Destination { pattern: "test@127.0.0.1:6071".into(), answer: busy },
-            answers("9*", 1, 2),
+            refuses("test@127.0.0.1:6071", "USER_BUSY"),
+            refuses("test@127.0.0.1:6099", "NORMAL_TEMPORARY_FAILURE"),
+            Destination { pattern: "9*".into(), answer: itself },
         ],
         globals: vec![
             ("domain".into(), "lab.local".into()),
