@@ -54,7 +54,8 @@ fn record(world: &World, uuid: &str) -> CallRecord {
 }
 
 fn ended(world: &mut World, uuid: &str) -> CallRecord {
-    let record = world.eventually(LIMIT, |world| Some(record(world, uuid)).filter(|call| call.ended.is_some()));
+    let record =
+        world.eventually(LIMIT, |world| Some(record(world, uuid)).filter(|call| call.ended.is_some()));
     record.unwrap_or_else(|| panic!("{uuid} did not end"))
 }
 
@@ -77,9 +78,7 @@ fn command(world: &mut World, node: usize, uuid: &str, data: &str) -> u16 {
 fn two_nodes_and_a_switch_live_in_a_simulated_world() {
     simulate(|| {
         let mut world = two_nodes_and_a_switch();
-        let met = world.eventually(LIMIT, |world| {
-            (0..2).all(|node| alive(world, node) == 2).then_some(())
-        });
+        let met = world.eventually(LIMIT, |world| (0..2).all(|node| alive(world, node) == 2).then_some(()));
         assert_eq!(met, Some(()), "both nodes see each other");
         for node in 0..2 {
             let names = world.eventually(LIMIT, |world| {

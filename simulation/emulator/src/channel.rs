@@ -227,6 +227,8 @@ pub(crate) enum Doing {
     },
     /// `execute_extension`: these run inside it.
     Extension(VecDeque<Action>),
+    /// `lua`: the script waits for the application above it, or until its time has come. It is not here while it runs.
+    Script(Option<Box<crate::lua::Script>>),
     /// Failed at its start with this response.
     Ended {
         response: &'static str,
@@ -332,6 +334,17 @@ impl Channel {
 
     pub(crate) fn is_locked(&self) -> bool {
         self.stack.iter().any(|frame| frame.event_lock)
+    }
+
+    /// The controller's command that is running, innermost first: whose it is. `None` if none is.
+    pub(crate) fn commanded_by(&self) -> Option<Option<ConnectionId>> {
+        let mut commands = self.stack.iter().rev().filter_map(|frame| frame.command.as_ref());
+        commands.next().map(|(command, _)| command.connection)
+    }
+
+    /// Whether it may go on with what it does: neither hung up nor sent elsewhere.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.hangup.is_none() && self.next.is_none()
     }
 
     /// The partner in a bridge that stands.

@@ -1,5 +1,6 @@
 //! What an emulated switch is and how its surroundings behave.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -42,6 +43,12 @@ pub struct Config {
     pub missing_paths: Vec<String>,
     /// Variables that `global_getvar` knows.
     pub globals: Vec<(String, String)>,
+    /// Lua scripts, by the name under which `lua` runs them.
+    pub lua_scripts: BTreeMap<String, String>,
+    /// How long a script is held up, in milliseconds, whenever it asks something of the switch; drawn anew each time.
+    /// Nothing makes a script atomic as long as it does not sleep; on a real switch scripts run in threads, and anything
+    /// else of the switch may come between any two things that a script does.
+    pub lua_pause_ms: RangeInclusive<u64>,
 }
 
 impl Default for Config {
@@ -67,8 +74,21 @@ impl Default for Config {
             heartbeat: Duration::from_secs(20),
             missing_paths: vec!["/nonexistent/".into(), "/proc/".into()],
             globals: vec![("domain".into(), "lab.local".into()), ("local_ip_v4".into(), "127.0.0.1".into())],
+            lua_scripts: deployed_scripts(),
+            lua_pause_ms: 0..=0,
         }
     }
+}
+
+/// The scripts that fipple asks an operator to install.
+fn deployed_scripts() -> BTreeMap<String, String> {
+    let scripts = [
+        ("fipple_fallback.lua", include_str!("../../../deploy/freeswitch/scripts/fipple_fallback.lua")),
+        ("fipple_fence.lua", include_str!("../../../deploy/freeswitch/scripts/fipple_fence.lua")),
+        ("fipple_step.lua", include_str!("../../../deploy/freeswitch/scripts/fipple_step.lua")),
+        ("fipple_watchdog.lua", include_str!("../../../deploy/freeswitch/scripts/fipple_watchdog.lua")),
+    ];
+    scripts.map(|(name, text)| (name.to_owned(), text.to_owned())).into()
 }
 
 impl Config {

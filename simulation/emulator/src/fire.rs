@@ -108,6 +108,30 @@ impl Switch {
         self.bus.publish(&event);
     }
 
+    /// Fires an event that a script composed: it has nothing of a channel but what the script puts in.
+    pub(crate) fn fire_from_script(
+        &mut self,
+        name: &str,
+        subclass: String,
+        headers: Vec<(String, String)>,
+        body: String,
+    ) {
+        let sequence = self.next_sequence();
+        self.bus.events_fired += 1;
+        // As mod_lua names it: a subclass makes it CUSTOM, an unknown name MESSAGE.
+        let name = if subclass.is_empty() { event::known_name(name).unwrap_or("MESSAGE") } else { "CUSTOM" };
+        let stamp = self.stamp(sequence);
+        let mut event = Event::new(name);
+        add_headers_of(&mut event, name, ("switch_cpp.cpp", "Event", "315"), &stamp);
+        if name == "CUSTOM" {
+            event.add("Event-Subclass", subclass.clone());
+            event.subclass = Some(subclass);
+        }
+        headers.into_iter().for_each(|(key, value)| event.add(key, value));
+        event.body = Some(body).filter(|body| !body.is_empty());
+        self.bus.publish(&event);
+    }
+
     /// Sets the running state and tells it.
     pub(crate) fn enter_state(&mut self, uuid: &str, state: State) {
         if let Some(channel) = self.channels.get_mut(uuid) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::limits::HASH_KEYS_MAX;
+use crate::separate;
 
 /// The table behind the API command `hash`. It dies with the switch and not with a channel.
 #[derive(Debug, Default)]
@@ -14,34 +15,45 @@ impl Hash {
     /// Runs `<operation>/<realm>/<key>[/<value>]` and gives the reply. Realm and key are joined with `_`, so that
     /// `a/b_c` and `a_b/c` are the same key, as in FreeSWITCH; a value may hold further slashes.
     pub(crate) fn execute(&mut self, arguments: &str) -> String {
-        let mut fields = arguments.splitn(4, '/');
-        let operation = fields.next().unwrap_or_default().to_ascii_lowercase();
-        let (Some(realm), Some(key)) = (fields.next(), fields.next()) else { return usage() };
-        let value = fields.next();
+        let fields = separate::fields(arguments, '/', 4);
+        let [operation, realm, key, value @ ..] = fields.as_slice() else { return usage() };
         let key = format!("{realm}_{key}");
-        match (operation.as_str(), value) {
+        match (operation.to_ascii_lowercase().as_str(), value.first()) {
             ("insert", Some(value)) => self.insert(key, value),
-            ("insert_ifempty", Some(value)) => {
-                if self.values.contains_key(&key) {
-                    "-ERR key already exists\n".into()
-                } else {
-                    self.insert(key, value)
-                }
+            ("insert_ifempty", Some(_)) if self.values.contains_key(&key) => {
+                "-ERR key already exists\n".into()
             }
+            ("insert_ifempty", Some(value)) => self.insert(key, value),
             ("delete", _) => match self.values.remove(&key) {
                 Some(_) => "+OK\n".into(),
-                None => "-ERR Not found\n".into(),
+                None => NOT_FOUND.into(),
             },
-            ("delete_ifmatch", Some(value)) => {
-                if self.values.get(&key).is_some_and(|present| present == value) {
+            ("delete_ifmatch", Some(value)) => match self.values.get(&key) {
+                Some(present) if present == value => {
                     self.values.remove(&key);
                     "+OK\n".into()
-                } else {
-                    "-ERR Not found\n".into()
                 }
-            }
+                // The races of the recordings show only the other: whoever comes second finds nothing.
+                Some(_) => "-ERR Doesn't match\n".into(),
+                None => NOT_FOUND.into(),
+            },
             ("select", _) => self.values.get(&key).cloned().unwrap_or_default(),
             _ => usage(),
+        }
+    }
+
+    /// Runs `hash_dump all|limit|db [<realm>]`: a line `D/<realm>_<key>/<value>` a key. Nothing is limited here.
+    pub(crate) fn dump(&self, arguments: &str) -> String {
+        let words = separate::words(arguments, 4);
+        let lines = |realm: &str| -> String {
+            let chosen = self.values.iter().filter(|(key, _)| key.contains(realm));
+            chosen.map(|(key, value)| format!("D/{key}/{value}\n")).collect()
+        };
+        match (words.first().map(String::as_str), words.get(1)) {
+            (Some("limit"), _) => String::new(),
+            (Some("all" | "db"), None) => lines(""),
+            (Some("all" | "db"), Some(realm)) => lines(&format!("{realm}_")),
+            _ => "Usage: all|limit|db [<realm>]\n".into(),
         }
     }
 
@@ -59,8 +71,10 @@ impl Hash {
     }
 }
 
+const NOT_FOUND: &str = "-ERR Not found\n";
+
 fn usage() -> String {
-    "-USAGE: hash [insert|insert_ifempty|delete|delete_ifmatch|select]/<realm>/<key>/<value>\n".into()
+    "-ERR Usage: hash insert|insert_ifempty|select|delete|delete_ifmatch/realm/key[/value]\n".into()
 }
 
 #[cfg(test)]
@@ -73,12 +87,17 @@ mod tests {
         assert_eq!(hash.execute("select/a/b"), "");
         assert_eq!(hash.execute("insert_ifempty/a/b/one"), "+OK\n");
         assert_eq!(hash.execute("insert_ifempty/a/b/two"), "-ERR key already exists\n");
-        assert_eq!(hash.execute("delete_ifmatch/a/b/two"), "-ERR Not found\n");
+        assert_eq!(hash.execute("delete_ifmatch/a/b/two"), "-ERR Doesn't match\n");
         assert_eq!(hash.execute("select/a/b"), "one");
         assert_eq!(hash.execute("delete_ifmatch/a/b/one"), "+OK\n");
         assert_eq!(hash.execute("delete/a/b"), "-ERR Not found\n");
         assert_eq!(hash.execute("insert/a/b/x/y"), "+OK\n");
         assert_eq!(hash.execute("select/a/b"), "x/y");
-        assert!(hash.execute("nonsense").starts_with("-USAGE"));
+        assert_eq!(hash.execute("delete_ifmatch/a/c/one"), "-ERR Not found\n");
+        assert_eq!(hash.dump("all"), "D/a_b/x/y\n");
+        assert_eq!((hash.dump("db a"), hash.dump("db b")), ("D/a_b/x/y\n".into(), String::new()));
+        for wrong in ["nonsense", "", "insert/a/b", "insert_ifempty/a/b", "delete/a", "mend/a/b/c"] {
+            assert!(hash.execute(wrong).starts_with("-ERR Usage"), "{wrong}");
+        }
     }
 }

@@ -68,6 +68,19 @@ pub const VARIABLES_MAX: usize = 4_096;
 /// Bytes of one variable's value: what a command's body can carry is far less in any real use.
 pub const VARIABLE_MAX_BYTES: usize = 64 << 10;
 
+/// Instructions of one Lua script: ten times what the watchdog takes for every session. FreeSWITCH has no bound; a checker's run
+/// must end.
+pub const SCRIPT_INSTRUCTIONS_MAX: u32 = 20_000_000;
+
+/// Memory of one Lua script in bytes, so that it can hold `show channels` of every session.
+pub const SCRIPT_MEMORY_MAX_BYTES: usize = 64 << 20;
+
+/// How long a script may sleep altogether. FreeSWITCH has no bound; ours wait half a second for a lock.
+pub const SCRIPT_SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// Scripts that run one inside the other, by the API command `lua` of a script.
+pub const SCRIPT_DEPTH_MAX: usize = 8;
+
 /// Keys in the hash table, over all realms.
 pub const HASH_KEYS_MAX: usize = 1_000_000;
 

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::hash::Hash;
 use crate::journal::Entry;
 use crate::ledger::Ledger;
+use crate::lua::Scripts;
 use crate::random::Random;
 use crate::schedule::Schedule;
 use crate::time::Time;
@@ -112,6 +113,7 @@ pub struct Switch {
     pub(crate) resumable: VecDeque<ConnectionId>,
     pub(crate) hash: Hash,
     pub(crate) schedule: Schedule,
+    pub(crate) scripts: Scripts,
     pub(crate) ledger: Ledger,
     pub(crate) counts: Counts,
     pub(crate) peaks: Peaks,
@@ -166,6 +168,7 @@ impl Switch {
             resumable: VecDeque::new(),
             hash: Hash::default(),
             schedule: Schedule::default(),
+            scripts: Scripts::default(),
             ledger: Ledger::default(),
             counts: Counts::default(),
             peaks: Peaks::default(),

@@ -15,6 +15,8 @@ enum Turn {
     Wait,
     /// The innermost application has ended, or must end.
     Complete,
+    /// The script on top goes on.
+    Resume,
     /// A controller's command is next.
     Command(PrivateCommand),
     /// An application of the dialplan, or of an `execute_extension` that is running.
@@ -38,6 +40,7 @@ impl Switch {
             match self.next_turn(uuid) {
                 Turn::Wait => return,
                 Turn::Complete => self.complete_frame(uuid),
+                Turn::Resume => self.resume_script(uuid),
                 Turn::Command(command) => self.run_command(uuid, command),
                 Turn::Execute(action) => self.execute(uuid, action, None),
                 Turn::Enter(next) => self.enter(uuid, next),
@@ -80,6 +83,16 @@ impl Switch {
                 None => Turn::Wait,
             };
         };
+        if matches!(frame.doing, Doing::Script(_)) {
+            // It looks after hangup and transfer itself, and reads no commands between its applications.
+            return match frame.until.filter(|until| *until > now) {
+                Some(until) => {
+                    self.wake_at(uuid, until);
+                    Turn::Wait
+                }
+                None => Turn::Resume,
+            };
+        }
         let over = frame.interrupted || frame.until.is_some_and(|until| until <= now);
         if hung_up || (over && !matches!(frame.doing, Doing::Extension(_))) {
             return Turn::Complete;

@@ -101,8 +101,9 @@ async fn exchange(
     request: RestRequest,
 ) -> Result<(u16, Bytes), String> {
     let stream = network.connect_tcp(address).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let driver = tokio::spawn(connection);
     let http = Request::builder()
         .method(request.method)

@@ -160,8 +160,7 @@ impl World {
         let id = self.fabric.add_host(&name, address);
         let config = NodeConfig { seeds: vec![format!("node1:{QUIC_PORT}")], ..config };
         let token = self.nodes.first().and_then(NodeHost::token);
-        let host =
-            NodeHost::prepare(&self.fabric, id, address, self.seed, &name, token.as_deref(), config)?;
+        let host = NodeHost::prepare(&self.fabric, id, address, self.seed, &name, token.as_deref(), config)?;
         self.nodes.push(host);
         self.node_addresses.push(address);
         Ok(number)

@@ -87,7 +87,9 @@ impl SwitchHost {
         loop {
             let arrival = self.fabric.next_arrival(self.id);
             let timeout = self.next_timeout();
-            let Some(at) = [arrival, timeout].into_iter().flatten().min().filter(|at| *at < until) else { return };
+            let Some(at) = [arrival, timeout].into_iter().flatten().min().filter(|at| *at < until) else {
+                return;
+            };
             clock::set_world(at);
             if arrival == Some(at) {
                 if let Some(arrived) = self.fabric.deliver(self.id, at) {

@@ -129,7 +129,8 @@ mod tests {
     fn latency_and_loss_are_what_the_link_says() {
         let mut links = Links::default();
         let mut random = Stream::new(1, "network");
-        let quality = LinkQuality { latency_min_ms: 2, latency_max_ms: 3, loss_ppm: 250_000, duplication_ppm: 0 };
+        let quality =
+            LinkQuality { latency_min_ms: 2, latency_max_ms: 3, loss_ppm: 250_000, duplication_ppm: 0 };
         links.set(A, B, Some(quality));
         let passed: Vec<_> = (0..10_000).filter_map(|_| links.pass(A, B, &mut random)).collect();
         assert!((7_300..7_700).contains(&passed.len()), "{}", passed.len());

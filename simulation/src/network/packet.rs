@@ -19,9 +19,17 @@ pub(super) struct Packet {
 /// What is in a packet.
 #[derive(Debug)]
 pub(super) enum Payload {
-    Datagram { from: SocketAddr, to: SocketAddr, bytes: Bytes },
+    Datagram {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Bytes,
+    },
     /// For the end of a TCP connection that is called `side`.
-    Segment { connection: ConnectionNumber, side: Side, segment: Segment },
+    Segment {
+        connection: ConnectionNumber,
+        side: Side,
+        segment: Segment,
+    },
 }
 
 /// What has been delivered, for machines that are no runtimes and are woken by nothing else.

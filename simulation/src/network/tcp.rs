@@ -418,4 +418,3 @@ fn describe(segment: &Segment) -> String {
         Segment::Reset => "reset".into(),
     }
 }
-

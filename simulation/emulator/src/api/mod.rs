@@ -64,7 +64,10 @@ impl Switch {
                 self.arm(self.now + Duration::from_millis(milliseconds), Timer::Job(job));
                 return None;
             }
+            "lua" => return self.api_lua(job, by, argument),
+            "luarun" => self.api_luarun(by, argument),
             "hash" => self.hash.execute(argument),
+            "hash_dump" => self.hash.dump(argument),
             "create_uuid" => self.random.uuid(),
             "echo" => argument.to_owned(),
             "show" => self.api_show(argument),
@@ -94,6 +97,17 @@ impl Switch {
             },
         };
         Some(reply)
+    }
+
+    /// Runs a command for a script or an expansion, and gives its result. What would only reply later is not waited for.
+    pub(crate) fn call_api(&mut self, by: Option<ConnectionId>, command: &str, argument: &str) -> String {
+        let job = JobId(self.next_job);
+        self.next_job += 1;
+        let event_sequence = self.next_sequence();
+        let result = self.execute_api(job, by, command, argument);
+        let headers = [("API-Command", command), ("API-Command-Argument", argument)];
+        self.fire_core("API", Some(event_sequence), &headers, None);
+        result.unwrap_or_else(|| "-ERR the emulated switch does not wait here\n".into())
     }
 
     /// A command is done: its reply first, then the events that waited for it.
@@ -129,9 +143,13 @@ impl Switch {
         }
     }
 
-    /// The time of a waiting command has come: only `msleep` waits for it.
+    /// The time of a waiting command has come: `msleep`, or a script that slept.
     pub(crate) fn job_timeout(&mut self, job: JobId) {
-        self.finish_job(job, "+OK");
+        if self.is_script(job) {
+            self.resume_api_script(job);
+        } else {
+            self.finish_job(job, "+OK");
+        }
     }
 
     fn api_global(&self, name: &str) -> String {

@@ -40,6 +40,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "info",
     "intercept",
     "log",
+    "lua",
     "multiset",
     "park",
     "play_and_get_digits",
@@ -61,8 +62,10 @@ pub(crate) const KNOWN: &[&str] = &[
 impl Switch {
     /// Runs an application: for a controller's command, with its loops still to do, or for the dialplan.
     pub(crate) fn execute(&mut self, uuid: &Uuid, action: Action, command: Option<(PrivateCommand, i64)>) {
-        let connection = command.as_ref().and_then(|(command, _)| command.connection);
         let Some(channel) = self.channels.get(uuid) else { return };
+        // What runs inside a command is the command's too.
+        let commanded = command.as_ref().map(|(command, _)| command.connection).or(channel.commanded_by());
+        let connection = commanded.flatten();
         let known = KNOWN.contains(&action.application.as_str());
         if !known || channel.stack.len() >= APPLICATION_DEPTH_MAX {
             self.set_loops(uuid, command.as_ref());
@@ -87,7 +90,7 @@ impl Switch {
             },
         );
         let event_lock = command.as_ref().is_some_and(|(command, _)| command.event_lock);
-        let by = command.as_ref().map_or(HungUpBy::Switch, |_| HungUpBy::Controller(connection));
+        let by = commanded.map_or(HungUpBy::Switch, HungUpBy::Controller);
         let since = self.now;
         match self.start(uuid, &action, by) {
             Started::Done(response) => {
@@ -173,10 +176,14 @@ impl Switch {
         if let Some(response) = response {
             self.set_variable(uuid, "current_application_response", response);
         }
+        // Around others, that of the innermost.
+        let channel = self.channels.get(uuid);
+        let shown = channel.and_then(|channel| channel.variables.get("current_application_response"));
+        let shown = shown.unwrap_or("_none_").to_owned();
         let after = [
             ("Application", action.application.as_str()),
             ("Application-Data", action.argument.as_str()),
-            ("Application-Response", response.unwrap_or("_none_")),
+            ("Application-Response", shown.as_str()),
             ("Application-UUID", application_uuid),
         ];
         self.fire_channel(uuid, "CHANNEL_EXECUTE_COMPLETE", &[], &after);
@@ -247,7 +254,7 @@ impl Switch {
                 None
             }
             Doing::Ended { response } => Some(response).filter(|response| !response.is_empty()),
-            Doing::Sleep | Doing::Echo | Doing::Extension(_) => None,
+            Doing::Sleep | Doing::Echo | Doing::Extension(_) | Doing::Script(_) => None,
         };
         if !frame.silent {
             let repeats =
@@ -277,6 +284,7 @@ impl Switch {
             "att_xfer" => self.start_attended_transfer(uuid, argument),
             "intercept" => self.start_intercept(uuid, argument),
             "play_and_get_digits" => self.start_digits(uuid, argument),
+            "lua" => self.start_lua(uuid, argument),
             _ => self.start_simple(uuid, action, by),
         }
     }

@@ -61,6 +61,15 @@ const DIALPLAN: &[(&str, &[(&str, &str)])] = &[
     ("9026", &[("event", "Event-Subclass=lab::custom,Event-Name=CUSTOM,a=b,utf=žš")]),
 ];
 
+/// What the lab's script must have been, by what it did in q_fencing/lua_app_fence.
+const FENCE_APP: &str = r#"
+if session:getVariable("lab_owner") == argv[1] then
+  session:execute(argv[2], argv[3] or "")
+else
+  session:setVariable("lab_fenced", argv[1])
+end
+"#;
+
 /// How long the sounds play, by PLAYBACK_STOP's `variable_playback_ms`.
 const SOUNDS: &[(&str, u64)] = &[
     ("/srv/pbx1/sounds/hello.wav", 2157),
@@ -105,6 +114,7 @@ pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
         ],
         files: files.collect(),
         missing_paths: vec!["/srv/pbx1/sounds/none.wav".into(), "/nonexist_dir_ro/".into()],
+        lua_scripts: [("fence_app.lua".into(), FENCE_APP.into())].into(),
         ..Config::default()
     }
 }

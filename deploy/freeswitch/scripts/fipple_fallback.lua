@@ -1,0 +1,34 @@
+-- The dead man's switch of one call: sends it to the operator's fallback extension, unless somebody took it over since this
+-- was scheduled.
+--
+--   API: lua fipple_fallback.lua <uuid> <epoch> <extension> [<dialplan> [<context>]]
+--   API: lua fipple_fallback.lua version
+--
+-- Meant for the scheduler, in a group of its own, so that `sched_del fipple-<uuid>` deletes it and nothing else:
+--
+--   sched_api +10 fipple-<uuid> lua fipple_fallback.lua <uuid> <epoch> ...
+--
+-- A call that is bridged or dialling is left alone, and looked at again in a while.
+
+local VERSION = "fipple_fallback 1"
+
+local LOOK_AGAIN_SECONDS = 5
+
+local api = freeswitch.API()
+
+local uuid, epoch, extension = argv[1], argv[2], argv[3]
+if uuid == "version" then
+  stream:write("+OK " .. VERSION .. "\n")
+elseif not extension then
+  stream:write("-USAGE: fipple_fallback.lua <uuid> <epoch> <extension> [<dialplan> [<context>]]\n")
+else
+  local arguments = table.concat(argv, " ", 1)
+  local reply = api:execute("lua", "fipple_fence.lua eject " .. arguments)
+  if reply:match("^%-ERR busy") then
+    local again = "+" .. LOOK_AGAIN_SECONDS .. " fipple-" .. uuid .. " lua fipple_fallback.lua " .. arguments
+    api:execute("sched_api", again)
+  elseif reply:match("^%+OK") then
+    freeswitch.consoleLog("NOTICE", "fipple: " .. uuid .. " went to " .. extension .. ", nobody controlled it\n")
+  end
+  stream:write(reply)
+end

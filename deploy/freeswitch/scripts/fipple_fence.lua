@@ -1,0 +1,130 @@
+-- What is done to a call from outside its thread, under a lock of that call, and only in the right epoch.
+--
+--   API: lua fipple_fence.lua run <uuid> <epoch> <uuid_* command> [<arguments in hex>]
+--          the command's own reply, or -ERR stale <current epoch>
+--   API: lua fipple_fence.lua take <owner or -> <uuid>:<epoch>...
+--          raises the epochs, never lowers one, and names the owner; a line a call: +OK <uuid> <epoch>, or -ERR <uuid> and
+--          `epoch <current>`, `gone` or `locked`
+--   API: lua fipple_fence.lua eject <uuid> <epoch> <extension> [<dialplan> [<context>]]
+--          takes a call away from its owner, whose queued steps refuse themselves from then on, and transfers it; not one
+--          that is bridged or dialling, because its other leg would be hung up: -ERR busy. Or -ERR stale <current epoch>
+--   API: lua fipple_fence.lua version
+--
+-- A channel without fipple_epoch is in epoch 0. The lock is the key fipplelock/<uuid> of the switch's hash.
+
+local VERSION = "fipple_fence 1"
+
+-- Some twenty times the time for which anybody holds the lock.
+local LOCK_WAIT_MS = 500
+
+local api = freeswitch.API()
+
+local function variable(uuid, name)
+  local value = api:execute("uuid_getvar", uuid .. " " .. name)
+  return value ~= "_undef_" and value or ""
+end
+
+-- Nothing for a channel that is not there.
+local function epoch_of(uuid)
+  local value = variable(uuid, "fipple_epoch")
+  return tonumber(value == "" and "0" or value)
+end
+
+local function with_lock(uuid, action)
+  local key, token = "fipplelock/" .. uuid, api:execute("create_uuid")
+  local waited_ms = 0
+  while api:execute("hash", "insert_ifempty/" .. key .. "/" .. token):sub(1, 3) ~= "+OK" do
+    if waited_ms >= LOCK_WAIT_MS then
+      return "-ERR locked\n"
+    end
+    waited_ms = waited_ms + 1
+    freeswitch.msleep(1)
+  end
+  local ran, reply = pcall(action)
+  api:execute("hash", "delete_ifmatch/" .. key .. "/" .. token)
+  return ran and reply or "-ERR " .. tostring(reply) .. "\n"
+end
+
+-- Does something under the lock, if the epoch is this one.
+local function in_epoch(uuid, epoch, action)
+  return with_lock(uuid, function()
+    local current = epoch_of(uuid)
+    if not current then
+      return "-ERR gone\n"
+    elseif current ~= tonumber(epoch) then
+      return "-ERR stale " .. current .. "\n"
+    end
+    return action(current)
+  end)
+end
+
+local function run(uuid, epoch, command, hex)
+  if not (command or ""):match("^uuid_") then
+    return "-ERR only uuid_* commands are fenced\n"
+  end
+  local arguments = (hex or ""):gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
+  return in_epoch(uuid, epoch, function() return api:execute(command, arguments) end)
+end
+
+local function take(owner, uuid, epoch)
+  return with_lock(uuid, function()
+    local current = epoch_of(uuid)
+    if not current then
+      return "-ERR gone\n"
+    elseif current >= tonumber(epoch) then
+      return "-ERR epoch " .. current .. "\n"
+    end
+    api:execute("uuid_setvar", uuid .. " fipple_epoch " .. epoch)
+    if owner ~= "-" then
+      api:execute("uuid_setvar", uuid .. " fipple_owner " .. owner)
+    end
+    return "+OK " .. epoch .. "\n"
+  end)
+end
+
+-- The 128th argument of a script is all the rest.
+local function take_all(owner, calls_and_epochs)
+  local lines = {}
+  for pair in calls_and_epochs:gmatch("%S+") do
+    local uuid, epoch = pair:match("^(.+):(%d+)$")
+    local reply = uuid and take(owner, uuid, epoch) or "-ERR not a call and an epoch\n"
+    local verdict, rest = reply:match("^(%S+) (.*)$")
+    lines[#lines + 1] = verdict .. " " .. (uuid or pair) .. " " .. rest
+  end
+  return table.concat(lines)
+end
+
+-- bridge_to is there as long as a bridge stands; bridge_uuid and current_application stay when it is over. While a bridge
+-- dials, its step or its command is still running.
+local function is_busy(uuid)
+  if variable(uuid, "bridge_to") ~= "" then
+    return true
+  end
+  local runs = variable(uuid, "fipple_run") ~= "" or variable(uuid, "current_loop") ~= ""
+  return runs and variable(uuid, "current_application") == "bridge"
+end
+
+local function eject(uuid, epoch, extension, dialplan, context)
+  return in_epoch(uuid, epoch, function(current)
+    if is_busy(uuid) then
+      return "-ERR busy\n"
+    end
+    api:execute("uuid_setvar", uuid .. " fipple_epoch " .. (current + 1))
+    api:execute("uuid_setvar", uuid .. " fipple_owner")
+    local target = table.concat({ uuid, extension, dialplan or "XML", context or "default" }, " ")
+    return api:execute("uuid_transfer", target)
+  end)
+end
+
+local verb = argv[1]
+if verb == "version" then
+  stream:write("+OK " .. VERSION .. "\n")
+elseif verb == "run" and tonumber(argv[3]) then
+  stream:write(run(argv[2], argv[3], argv[4], argv[5]))
+elseif verb == "take" and argv[3] then
+  stream:write(take_all(argv[2], table.concat(argv, " ", 3)))
+elseif verb == "eject" and tonumber(argv[3]) and argv[4] then
+  stream:write(eject(argv[2], argv[3], argv[4], argv[5], argv[6]))
+else
+  stream:write("-USAGE: fipple_fence.lua run|take|eject|version\n")
+end

@@ -1,0 +1,104 @@
+//! The application `lua`: a script in a channel's thread.
+
+use super::{Answer, Progress, Question, Script};
+use crate::applications::Started;
+use crate::cause::Cause;
+use crate::channel::{Doing, Uuid};
+use crate::dialplan::Action;
+use crate::ledger::HungUpBy;
+use crate::switch::Switch;
+
+/// Applications that also run on a channel that is hung up (SAF_ZOMBIE_EXEC); any other is passed over.
+const RUN_WHEN_DEAD: &[&str] =
+    &["event", "export", "hash", "info", "log", "lua", "multiset", "push", "set", "unset"];
+
+impl Switch {
+    /// `lua <script> [<argument>...]`. One that cannot be loaded does nothing but log.
+    pub(crate) fn start_lua(&mut self, uuid: &Uuid, argument: &str) -> Started {
+        match self.load_script(argument, Some(uuid), false) {
+            Ok(script) => Started::Runs(Doing::Script(Some(Box::new(script))), None),
+            Err(message) => {
+                self.log("ERR", &message, uuid);
+                Started::Done(None)
+            }
+        }
+    }
+
+    /// The innermost thing in a channel's thread is a script whose time has come: it goes on until it executes an
+    /// application, sleeps or ends.
+    pub(crate) fn resume_script(&mut self, uuid: &Uuid) {
+        let Some(mut script) = self.take_script(uuid) else { return };
+        let mut answer = Answer::Nothing;
+        let mut pending = script.pending.take();
+        loop {
+            let question = match pending.take() {
+                Some(question) => question,
+                None => match script.resume(answer) {
+                    Progress::Asks(question) => {
+                        if let Some(pause) = self.pause_before(&question) {
+                            script.pending = Some(question).filter(|question| !question.is_sleep());
+                            return self.put_script(uuid, script, pause);
+                        }
+                        question
+                    }
+                    Progress::Ended => return self.complete_frame(uuid),
+                    Progress::Failed(message) => {
+                        self.log("ERR", &message, uuid);
+                        return self.complete_frame(uuid);
+                    }
+                },
+            };
+            answer = match question {
+                Question::Execute { application, argument } if self.may_execute(uuid, &application) => {
+                    self.put_script(uuid, script, std::time::Duration::ZERO);
+                    return self.execute(uuid, Action::new(application, argument), None);
+                }
+                question => self.answer_session(uuid, question),
+            };
+        }
+    }
+
+    fn take_script(&mut self, uuid: &Uuid) -> Option<Box<Script>> {
+        match &mut self.channels.get_mut(uuid)?.stack.last_mut()?.doing {
+            Doing::Script(script) => script.take(),
+            _ => None,
+        }
+    }
+
+    /// Leaves a script where it was, for `pause` at least.
+    fn put_script(&mut self, uuid: &Uuid, script: Box<Script>, pause: std::time::Duration) {
+        let until = self.now + pause;
+        self.modify(uuid, |channel| {
+            if let Some(frame) = channel.stack.last_mut() {
+                frame.doing = Doing::Script(Some(script));
+                frame.until = Some(until);
+            }
+        });
+    }
+
+    fn may_execute(&self, uuid: &Uuid, application: &str) -> bool {
+        let living = self.channels.get(uuid).is_some_and(|channel| channel.hangup.is_none());
+        !application.is_empty() && (living || RUN_WHEN_DEAD.contains(&application))
+    }
+
+    fn answer_session(&mut self, uuid: &Uuid, question: Question) -> Answer {
+        let Some(channel) = self.channels.get(uuid) else { return Answer::Nothing };
+        let commanded = channel.commanded_by();
+        match question {
+            Question::Ready => Answer::Truth(channel.is_ready()),
+            Question::Get { name } => {
+                channel.value_of(&name).map_or(Answer::Nothing, |value| Answer::Text(value.to_owned()))
+            }
+            Question::Set { name, value } => {
+                self.set_variable(uuid, &name, value);
+                Answer::Nothing
+            }
+            Question::Hangup { cause } => {
+                let by = commanded.map_or(HungUpBy::Switch, HungUpBy::Controller);
+                self.hang_up(uuid, Cause::named(&cause), by);
+                Answer::Nothing
+            }
+            other => self.answer_anywhere(commanded.flatten(), other),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The API commands `lua` and `luarun`.
+//!
+//! A script runs to its end at once, unless it sleeps or [`Config::lua_pause_ms`](crate::Config::lua_pause_ms) holds
+//! it up: then the rest of the switch goes on, and the reply waits. On a real switch the same goes for every moment of
+//! a script. What a script calls does not wait: `originate` inside one is answered with an error.
+
+use std::time::Duration;
+
+use super::{Answer, Progress, Question, Script, Surroundings, command_line};
+use crate::limits::SCRIPT_DEPTH_MAX;
+use crate::switch::{ConnectionId, JobId, Switch, Timer};
+
+/// The reply of a script that cannot be loaded or that breaks off; why is only in the log (transcript
+/// c_api_bgapi/api_replies, `lua -s return`).
+const CANNOT_EXECUTE: &str = "-ERR Cannot execute script\n";
+
+/// A script that answers an API command.
+#[derive(Debug)]
+pub(crate) struct ApiScript {
+    script: Script,
+    output: String,
+    by: Option<ConnectionId>,
+}
+
+impl Switch {
+    /// `lua <script> [<argument>...]`: what it wrote, `None` if that comes later.
+    pub(crate) fn api_lua(&mut self, job: JobId, by: Option<ConnectionId>, argument: &str) -> Option<String> {
+        if argument.is_empty() {
+            return Some(String::new());
+        }
+        match self.load_script(argument, None, true) {
+            Ok(script) => {
+                let running = ApiScript { script, output: String::new(), by };
+                self.run_api_script(job, running, Answer::Nothing)
+            }
+            Err(message) => {
+                self.log("ERR", &message, "");
+                Some(CANNOT_EXECUTE.into())
+            }
+        }
+    }
+
+    /// `luarun <script> [<argument>...]`: runs it in a thread of its own and does not wait for it.
+    pub(crate) fn api_luarun(&mut self, by: Option<ConnectionId>, argument: &str) -> String {
+        if argument.is_empty() {
+            return "-ERR no args specified!\n".into();
+        }
+        let job = JobId(self.next_job);
+        self.next_job += 1;
+        match self.load_script(argument, None, false) {
+            Ok(script) => {
+                let running = ApiScript { script, output: String::new(), by };
+                self.run_api_script(job, running, Answer::Nothing);
+            }
+            Err(message) => self.log("ERR", &message, ""),
+        }
+        "+OK\n".into()
+    }
+
+    /// Loads the script that a command line names.
+    pub(super) fn load_script(
+        &self,
+        text: &str,
+        channel: Option<&str>,
+        writes: bool,
+    ) -> Result<Script, String> {
+        let arguments = command_line(text);
+        let name = arguments.first().map_or("", String::as_str);
+        let Some(source) = self.config.lua_scripts.get(name) else {
+            return Err(format!("cannot open {name}"));
+        };
+        if self.scripts.depth >= SCRIPT_DEPTH_MAX {
+            return Err(format!("{name}: too many scripts inside each other"));
+        }
+        Script::new(name, source, &Surroundings { arguments: &arguments, channel, writes })
+    }
+
+    /// Whether this command is a script that waits.
+    pub(crate) fn is_script(&self, job: JobId) -> bool {
+        self.scripts.waiting.contains_key(&job)
+    }
+
+    /// A script has waited long enough.
+    pub(crate) fn resume_api_script(&mut self, job: JobId) {
+        let Some(mut running) = self.scripts.waiting.remove(&job) else { return };
+        let answer = match running.script.pending.take() {
+            Some(question) => self.answer_api_script(&mut running, question),
+            None => Answer::Nothing,
+        };
+        if let Some(output) = self.run_api_script(job, running, answer) {
+            self.finish_job(job, &output);
+        }
+    }
+
+    fn run_api_script(&mut self, job: JobId, mut running: ApiScript, mut answer: Answer) -> Option<String> {
+        loop {
+            let question = match running.script.resume(answer) {
+                Progress::Asks(question) => question,
+                Progress::Ended => return Some(running.output),
+                Progress::Failed(message) => {
+                    self.log("ERR", &message, "");
+                    return Some(running.output + CANNOT_EXECUTE);
+                }
+            };
+            if let Some(pause) = self.pause_before(&question) {
+                running.script.pending = Some(question).filter(|question| !question.is_sleep());
+                self.scripts.waiting.insert(job, running);
+                self.arm(self.now + pause, Timer::Job(job));
+                return None;
+            }
+            answer = self.answer_api_script(&mut running, question);
+        }
+    }
+
+    fn answer_api_script(&mut self, running: &mut ApiScript, question: Question) -> Answer {
+        match question {
+            Question::Write { text } => {
+                running.output.push_str(&text);
+                Answer::Nothing
+            }
+            other => self.answer_anywhere(running.by, other),
+        }
+    }
+
+    /// Answers what a script may ask wherever it runs.
+    pub(super) fn answer_anywhere(&mut self, by: Option<ConnectionId>, question: Question) -> Answer {
+        match question {
+            Question::Api { command, argument } => {
+                self.scripts.depth += 1;
+                let result = self.call_api(by, &command, &argument);
+                self.scripts.depth -= 1;
+                Answer::Text(result)
+            }
+            Question::Fire { name, subclass, body, headers } => {
+                self.fire_from_script(&name, subclass, headers, body);
+                Answer::Truth(true)
+            }
+            Question::Log { level, text } => {
+                self.log(&level, text.trim_end_matches('\n'), "");
+                Answer::Nothing
+            }
+            // Without a session there is nobody to ask.
+            _ => Answer::Nothing,
+        }
+    }
+
+    /// How long a script waits before a question is answered.
+    pub(super) fn pause_before(&mut self, question: &Question) -> Option<Duration> {
+        if let Question::Sleep { milliseconds } = question {
+            return Some(Duration::from_millis(*milliseconds));
+        }
+        if *self.config.lua_pause_ms.end() == 0 {
+            return None;
+        }
+        let pause = self.random_delay(&self.config.lua_pause_ms.clone());
+        Some(pause).filter(|pause| !pause.is_zero())
+    }
+}

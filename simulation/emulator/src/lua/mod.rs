@@ -1,0 +1,151 @@
+//! Lua scripts, as mod_lua runs them: for the application `lua` in the channel's own thread, for the API command `lua`
+//! in whoever asked. What runs here is the very text that an operator installs.
+//!
+//! A script is a Lua coroutine. Whatever it wants from the switch is a [`Question`] that suspends it; the switch answers
+//! at once, or after an application that it executes has ended. So a long playback inside a script holds that
+//! channel's thread and nothing else.
+
+mod channel;
+mod command;
+mod question;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use mlua::chunk::ChunkMode;
+use mlua::{HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Thread, Value, VmState};
+
+pub(crate) use command::ApiScript;
+pub(crate) use question::{Answer, Question};
+
+use crate::limits::{SCRIPT_INSTRUCTIONS_MAX, SCRIPT_MEMORY_MAX_BYTES, SCRIPT_SLEEP_MAX};
+use crate::switch::JobId;
+
+const PRELUDE: &str = include_str!("prelude.lua");
+
+/// Instructions between two looks at the limit.
+const INSTRUCTIONS_PER_LOOK: u32 = 10_000;
+
+/// The scripts that run outside of channels.
+#[derive(Debug, Default)]
+pub(crate) struct Scripts {
+    /// Those that sleep or were held up, by the command that they answer.
+    waiting: BTreeMap<JobId, ApiScript>,
+    /// How many are running, one inside the other.
+    depth: usize,
+}
+
+/// A script that has begun and not ended, in a Lua state of its own as in mod_lua.
+#[derive(Debug)]
+pub(crate) struct Script {
+    /// Asked and not answered yet: the script waits for its turn, or for the end of an application.
+    pending: Option<Question>,
+    slept_ms: u64,
+    thread: Thread,
+    // Keeps the state alive, which the thread does not.
+    _lua: Lua,
+}
+
+/// How far a script has come.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// It wants something.
+    Asks(Question),
+    /// It is through.
+    Ended,
+    /// It broke off with this message, which a real switch logs.
+    Failed(String),
+}
+
+/// What surrounds a script.
+pub(crate) struct Surroundings<'a> {
+    /// `argv`, its own name first.
+    pub(crate) arguments: &'a [String],
+    /// The channel in whose thread it runs, if it does: it has a `session`.
+    pub(crate) channel: Option<&'a str>,
+    /// It answers an API command: it has a `stream`.
+    pub(crate) writes: bool,
+}
+
+impl Script {
+    /// Loads a script; the error is the message of Lua's compiler.
+    pub(crate) fn new(name: &str, source: &str, surroundings: &Surroundings<'_>) -> Result<Self, String> {
+        Self::build(name, source, surroundings).map_err(|error| error.to_string())
+    }
+
+    fn build(name: &str, source: &str, surroundings: &Surroundings<'_>) -> mlua::Result<Self> {
+        let libraries = StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8;
+        // With it `pcall` is Lua's own, through which a script can be suspended. There is no panic to catch: all that a
+        // script calls is Lua.
+        let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
+        lua.set_memory_limit(SCRIPT_MEMORY_MAX_BYTES)?;
+        let arguments = lua.create_table()?;
+        for (index, argument) in surroundings.arguments.iter().enumerate() {
+            arguments.raw_set(index, argument.as_str())?;
+        }
+        let prelude = lua.load(PRELUDE).set_name("=prelude").set_mode(ChunkMode::Text);
+        prelude.call::<()>((arguments, surroundings.channel, surroundings.writes))?;
+        let main = lua.load(source).set_name(format!("@{name}")).set_mode(ChunkMode::Text).into_function()?;
+        let thread = lua.create_thread(main)?;
+        limit_instructions(&thread)?;
+        Ok(Self { pending: None, slept_ms: 0, thread, _lua: lua })
+    }
+
+    /// Lets the script go on with the answer to its last question, until it asks again or ends.
+    pub(crate) fn resume(&mut self, answer: Answer) -> Progress {
+        let values = match self.thread.resume::<MultiValue>(answer) {
+            Ok(values) => values,
+            Err(error) => return Progress::Failed(error.to_string()),
+        };
+        if self.thread.is_finished() {
+            return Progress::Ended;
+        }
+        match Question::read(values) {
+            Some(Question::Sleep { milliseconds }) => self.go_to_sleep(milliseconds),
+            Some(question) => Progress::Asks(question),
+            None => Progress::Failed("the script ran for too long".into()),
+        }
+    }
+
+    fn go_to_sleep(&mut self, milliseconds: u64) -> Progress {
+        self.slept_ms = self.slept_ms.saturating_add(milliseconds);
+        if u128::from(self.slept_ms) > SCRIPT_SLEEP_MAX.as_millis() {
+            return Progress::Failed("the script slept for too long".into());
+        }
+        Progress::Asks(Question::Sleep { milliseconds })
+    }
+}
+
+/// Suspends a script that runs for too long: an error could be caught by it. Where Lua cannot suspend, an error it is.
+fn limit_instructions(thread: &Thread) -> mlua::Result<()> {
+    const LOOKS_MAX: u32 = SCRIPT_INSTRUCTIONS_MAX / INSTRUCTIONS_PER_LOOK;
+    let looks = AtomicU32::new(0);
+    let triggers = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_LOOK);
+    thread.set_hook(triggers, move |_, _| match looks.fetch_add(1, Ordering::Relaxed) {
+        0..LOOKS_MAX => Ok(VmState::Continue),
+        LOOKS_MAX => Ok(VmState::Yield),
+        _ => Err(mlua::Error::runtime("the script ran for too long")),
+    })
+}
+
+/// Takes a script's command line apart as mod_lua does: words, of which single quotes may hold spaces, the name first.
+/// The 128th argument is all the rest.
+pub(crate) fn command_line(text: &str) -> Vec<String> {
+    const ARGUMENTS_MAX: usize = 128;
+    let text = text.trim_start_matches([' ', '\n', '\r']);
+    let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let mut words = vec![name.to_owned()];
+    words.extend(crate::separate::words(rest, ARGUMENTS_MAX));
+    words
+}
+
+/// A Lua string as text: what is not UTF-8 is replaced, for the emulated switch keeps text.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.to_string_lossy()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,146 @@
+//! fipple's own scripts on the emulated switch: a step is checked, run and marked done in the channel's own thread.
+#![allow(clippy::unwrap_used, reason = "it is test code, which clippy sees only in #[test]")]
+
+mod common;
+
+use common::{Bench, Event, FIRST, frames};
+use fipple_emulator::Config;
+
+const TONE: &str = "tone_stream://%(1000,0,440)";
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The `sendmsg` of a fenced step.
+fn step(uuid: &str, epoch: u64, number: u64, application: &str, argument: &str) -> String {
+    let line = format!("fipple_step.lua {epoch} {number} {application} {}", hex(argument));
+    format!(
+        "sendmsg {uuid}\ncall-command: execute\nexecute-app-name: lua\nexecute-app-arg: {line}\nevent-lock: true\n\
+         Event-UUID: {uuid}-{number}-{epoch}-wrapper"
+    )
+}
+
+/// A parked call in epoch 1 with nothing done.
+fn call(bench: &mut Bench, uuid: &str) {
+    bench.park(uuid);
+    bench.ask(&format!("api uuid_setvar_multi {uuid} fipple_epoch=1;fipple_done=0"));
+}
+
+fn variable(bench: &mut Bench, name: &str) -> String {
+    bench.ask(&format!("api uuid_getvar u {name}"))
+}
+
+/// `step result epoch done` of the events fipple::step.
+fn results(events: &[Event]) -> Vec<String> {
+    let steps = events.iter().filter(|event| event.get("Event-Subclass") == "fipple::step");
+    let line = |event: &Event| {
+        let [step, result, epoch, done] = ["Step", "Result", "Epoch", "Done"].map(|name| event.get(name));
+        format!("{step} {result} epoch {epoch} done {done}")
+    };
+    steps.map(line).collect()
+}
+
+#[test]
+fn a_step_is_done_once_in_its_order_and_its_epoch() {
+    let mut bench = Bench::subscribed();
+    call(&mut bench, "u");
+    bench.events();
+    for (epoch, number, value) in
+        [(1, 1, "a"), (1, 1, "again"), (1, 3, "early"), (2, 2, "stranger"), (1, 2, "b")]
+    {
+        assert_eq!(bench.ask(&step("u", epoch, number, "set", &format!("x{number}={value}"))), "+OK");
+        bench.wait_ms(10);
+    }
+    let events = bench.events();
+    let expected = [
+        "1 done epoch 1 done 1",
+        "1 duplicate epoch 1 done 1",
+        "3 gap epoch 1 done 1",
+        "2 stale epoch 2 done 1",
+        "2 done epoch 1 done 2",
+    ];
+    assert_eq!(results(&events), expected);
+    assert_eq!(["x1", "x2", "x3"].map(|name| variable(&mut bench, name)), ["a", "b", "_undef_"]);
+    assert_eq!(variable(&mut bench, "fipple_run"), "_undef_");
+}
+
+#[test]
+fn arguments_may_hold_anything() {
+    let mut bench = Bench::subscribed();
+    call(&mut bench, "u");
+    let value = r#"a;b|c]d"e'f %41 \x žluť, $x  y"#;
+    bench.ask(&step("u", 1, 1, "set", &format!("x={value}")));
+    bench.wait_ms(10);
+    assert_eq!(variable(&mut bench, "x"), value);
+}
+
+#[test]
+fn a_call_that_is_hung_up_interrupts_its_step() {
+    let mut bench = Bench::subscribed();
+    call(&mut bench, "u");
+    bench.ask(&step("u", 1, 1, "playback", TONE));
+    bench.ask(&step("u", 1, 2, "set", "x=1"));
+    bench.wait_ms(300);
+    bench.events();
+    bench.ask("api uuid_kill u");
+    bench.wait_ms(2_000);
+    let events = bench.events();
+    assert_eq!(results(&events), ["1 interrupted epoch 1 done 0"]);
+    assert_eq!(bench.ask("api uuid_exists u"), "false");
+}
+
+#[test]
+fn a_step_that_is_broken_off_counts_as_done_and_one_that_is_transferred_away_does_not() {
+    let mut bench = Bench::subscribed();
+    call(&mut bench, "u");
+    bench.events();
+    bench.ask(&step("u", 1, 1, "playback", TONE));
+    bench.wait_ms(100);
+    assert_eq!(bench.ask("api uuid_break u"), "+OK\n");
+    bench.wait_ms(100);
+    bench.ask(&step("u", 1, 2, "playback", TONE));
+    bench.wait_ms(100);
+    bench.ask("api uuid_transfer u elsewhere");
+    bench.wait_ms(100);
+    assert_eq!(results(&bench.events()), ["1 done epoch 1 done 1", "2 interrupted epoch 1 done 1"]);
+}
+
+#[test]
+fn scripts_that_are_missing_or_broken_are_told_in_the_log() {
+    let scripts = [
+        ("bad.lua", "local ="),
+        ("fails.lua", "stream:write('so far ') error('no')"),
+        ("spins.lua", "while true do pcall(function() while true do end end) end"),
+    ];
+    let scripts = scripts.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let mut bench = Bench::connected(Config { lua_scripts: scripts.into(), ..Config::default() });
+    bench.say(FIRST, "auth ClueCon\n\nlog 3");
+    bench.park("u");
+    bench.take(FIRST);
+    for name in ["missing.lua", "bad.lua", "spins.lua"] {
+        assert_eq!(bench.ask(&format!("api lua {name}")), "-ERR Cannot execute script\n", "{name}");
+    }
+    assert_eq!(bench.ask("api lua fails.lua"), "so far -ERR Cannot execute script\n");
+    assert_eq!(bench.ask("api lua"), "-ERR no reply\n");
+    assert_eq!(bench.ask("api luarun bad.lua"), "+OK\n");
+    // In a channel it changes nothing but the log.
+    bench.execute("u", "lua", "missing.lua", "");
+    bench.wait_ms(10);
+    assert_eq!(bench.ask("api uuid_exists u"), "true");
+    let log: Vec<_> =
+        frames(&bench.take(FIRST)).into_iter().filter(|frame| frame.content_type() == "log/data").collect();
+    assert_eq!(log.len(), 6);
+    assert!(log[0].body.contains("cannot open missing.lua") && log[2].body.contains("too long"));
+}
+
+#[test]
+fn the_scripts_say_which_they_are() {
+    let mut bench = Bench::logged_in();
+    for name in ["fallback", "fence", "step", "watchdog"] {
+        assert_eq!(
+            bench.ask(&format!("api lua fipple_{name}.lua version")),
+            format!("+OK fipple_{name} 1\n")
+        );
+    }
+}
