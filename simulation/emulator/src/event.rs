@@ -180,6 +180,16 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Adds a header as a client wrote it: `Name[0]` names an element of `Name`, and an array without elements is
+    /// left out (transcript h_encoding_misc/sendevent_values_plain).
+    pub(crate) fn add_composed(&mut self, name: &str, value: String) {
+        let indexed = name.strip_suffix(']').and_then(|name| name.split_once('['));
+        let name = indexed.map_or(name, |(name, _)| name);
+        if value != "ARRAY::" {
+            self.add(name.to_owned(), value);
+        }
+    }
+
     /// The first header of this name, whatever its case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)

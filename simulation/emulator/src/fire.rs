@@ -96,7 +96,7 @@ impl Switch {
         event.subclass = (name == "CUSTOM").then_some(subclass);
         event.body = body;
         for (key, value) in own {
-            event.add(key, value);
+            event.add_composed(&key, value);
         }
         if with_core || channel.is_none() {
             add_core_headers(&mut event, name, event::origin("CUSTOM").1, &stamp);

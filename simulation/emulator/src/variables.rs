@@ -2,6 +2,9 @@
 
 use crate::limits::{VARIABLE_MAX_BYTES, VARIABLES_MAX};
 
+/// What an array begins with; `|:` stands between its elements.
+const ARRAY: &str = "ARRAY::";
+
 /// What the headers of variables begin with.
 pub(crate) const PREFIX: &str = "variable_";
 
@@ -38,13 +41,24 @@ impl Variables {
         }
     }
 
-    /// Appends an element to a variable that is or becomes an array.
-    pub(crate) fn push(&mut self, name: &str, element: &str) {
-        let value = match self.get(name) {
-            None => return self.set(name, element),
-            Some(array) if array.starts_with("ARRAY::") => format!("{array}|:{element}"),
-            Some(single) => format!("ARRAY::{single}|:{element}"),
-        };
+    /// Appends elements to a variable that is or becomes an array. Nothing appended takes the variable away
+    /// (transcript h_encoding_misc/channel_vars_plain).
+    pub(crate) fn push(&mut self, name: &str, elements: &str) {
+        let joined = self.get(name).map(|present| format!("{present}|:{elements}"));
+        self.set_elements(name, elements, joined);
+    }
+
+    /// Puts elements before those of a variable that is or becomes an array.
+    pub(crate) fn unshift(&mut self, name: &str, elements: &str) {
+        let joined = self
+            .get(name)
+            .map(|present| format!("{elements}|:{}", present.strip_prefix(ARRAY).unwrap_or(present)));
+        self.set_elements(name, elements, joined);
+    }
+
+    fn set_elements(&mut self, name: &str, elements: &str, joined: Option<String>) {
+        let Some(joined) = joined.filter(|_| !elements.is_empty()) else { return self.set(name, elements) };
+        let value = if joined.starts_with(ARRAY) { joined } else { format!("{ARRAY}{joined}") };
         // An array that grows keeps its place (transcript m_transfer/uuid_bridge_rebridge, `transfer_history`).
         if let Some(index) = self.position(name).filter(|_| value.len() <= VARIABLE_MAX_BYTES) {
             self.entries[index].1 = value;
@@ -88,6 +102,12 @@ mod tests {
         assert_eq!(variables.get("b"), None);
         variables.push("a", "4");
         assert_eq!(variables.get("a"), Some("ARRAY::3|:4"));
+        variables.unshift("a", "2");
+        assert_eq!(variables.get("a"), Some("ARRAY::2|:3|:4"));
+        variables.push("a", "");
+        assert_eq!(variables.get("a"), None);
+        variables.unshift("a", "1");
+        assert_eq!(variables.get("a"), Some("1"));
     }
 
     #[test]

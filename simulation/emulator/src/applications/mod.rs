@@ -57,6 +57,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "stop_record_session",
     "transfer",
     "unset",
+    "unshift",
 ];
 
 impl Switch {

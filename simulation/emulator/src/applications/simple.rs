@@ -30,6 +30,11 @@ impl Switch {
                     self.modify(uuid, |channel| channel.variables.push(name, value));
                 }
             }
+            "unshift" => {
+                if let Some((name, value)) = argument.split_once('=') {
+                    self.modify(uuid, |channel| channel.variables.unshift(name, value));
+                }
+            }
             "hangup" => self.hang_up(uuid, Cause::named(argument), by),
             "event" => self.fire_from_application(uuid, argument),
             "log" => {
