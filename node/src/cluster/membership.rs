@@ -112,6 +112,7 @@ impl Membership {
                         until_look = GOSSIP_LOOK_TICKS;
                         self.start_gossip().await;
                         self.read_gossip(true).await;
+                        self.contact_strangers();
                         self.forget_the_long_gone().await;
                     }
                 }
@@ -195,6 +196,17 @@ impl Membership {
         if with_verdicts {
             for (node, live) in live {
                 self.probe(Input::Gossip { node, live }).await;
+            }
+        }
+    }
+
+    /// Gossips with connected peers that have not said who they are. The first messages are datagrams, and may have been
+    /// lost, or have come before the handshake's last packet; chitchat by itself speaks only to those that it knows.
+    fn contact_strangers(&self) {
+        let Some(gossip) = &self.gossip else { return };
+        for (peer, address) in self.peers.connected_peers() {
+            if self.book.get(peer).is_none() {
+                gossip.contact(address);
             }
         }
     }

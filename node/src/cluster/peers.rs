@@ -129,7 +129,12 @@ impl Peers {
 
     /// Where connected peers are.
     pub(super) fn connected_addresses(&self) -> Vec<SocketAddr> {
-        self.lock().connections.values().map(|connection| connection.address).collect()
+        self.connected_peers().into_iter().map(|(_, address)| address).collect()
+    }
+
+    /// Which peers are connected, and where they are.
+    pub(super) fn connected_peers(&self) -> Vec<(NodeId, SocketAddr)> {
+        self.lock().connections.values().map(|connection| (connection.peer, connection.address)).collect()
     }
 
     /// Sends a probe, which is lost unless there is a connection; without one, a dial is started.
