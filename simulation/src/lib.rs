@@ -3,14 +3,24 @@
 //!
 //! [`World`] is the engine, with machines that can be killed, cut off and set to the wrong time.
 
+mod agenda;
+mod checkers;
 mod clock;
 mod disk;
 mod engine;
 mod error;
+mod faults;
 mod limits;
+mod log;
 mod machine;
 mod network;
+mod panics;
+mod planted;
+mod run;
+mod scenario;
+mod speed;
 mod trace;
+mod workload;
 
 use std::thread::Builder;
 
@@ -18,8 +28,14 @@ pub use clock::EPOCH;
 pub use engine::{NodeState, Observer, Place, Purpose, RestAnswer, RestRequest, Seen, World};
 pub use error::Error;
 pub use fipple_emulator::Time;
+pub use log::log_to_stderr;
 pub use network::LinkQuality;
+pub use checkers::Violation;
+pub use run::{Report, run};
+pub use scenario::{ClockSetting, Fault, PlantedBug, Scenario, TimedFault, Workload};
+pub use speed::{Speed, measure_speed};
 pub use trace::Trace;
+pub use workload::Outcomes;
 
 /// Runs a simulation on a thread of its own. Libraries seed hash maps once a thread, so that a thread on which anything
 /// ran before the seed decided would not give the same run twice.

@@ -43,3 +43,9 @@ pub(crate) const SWITCHES_MAX: usize = 64;
 
 /// The stack of the simulation's thread: debug builds of deep futures need more than the default 2 MiB.
 pub(crate) const STACK_BYTES: usize = 64 << 20;
+
+/// Faults of one scenario: more than a person can follow.
+pub(crate) const FAULTS_MAX: usize = 10_000;
+
+/// How long a scenario may be, in simulated seconds: a day, for soak tests.
+pub(crate) const SECONDS_MAX: u64 = 86_400;

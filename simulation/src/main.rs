@@ -1,14 +1,17 @@
-//! `fipple-sim`: the parts of a fipple cluster that are not fipple, and clusters that exist only in memory.
+//! `fipple-sim`: fipple clusters that exist only in memory, and the parts of one that are not fipple.
 
-mod switch_command;
+mod commands;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Simulated surroundings for fipple.
+/// Simulates fipple clusters: the real nodes, under a seed that decides everything else.
+///
+/// A seed draws a cluster, what people do with it and what breaks, and always plays the same way. What must hold is
+/// checked all the while: a run that fails says what did not hold, when, and how to see it again.
 #[derive(Parser)]
-#[command(version, about, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -16,19 +19,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Switch(switch_command::SwitchArguments),
+    Run(commands::run::RunArguments),
+    Sweep(commands::sweep::SweepArguments),
+    CheckDeterminism(commands::check_determinism::CheckArguments),
+    Shrink(commands::shrink::ShrinkArguments),
+    Bench(commands::bench::BenchArguments),
+    Switch(commands::switch::SwitchArguments),
 }
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("fipple-sim: the runtime does not start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match command {
-        Command::Switch(arguments) => runtime.block_on(switch_command::run(arguments)),
+    match Arguments::parse().command {
+        Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Sweep(arguments) => commands::sweep::run(&arguments),
+        Command::CheckDeterminism(arguments) => commands::check_determinism::run(&arguments),
+        Command::Shrink(arguments) => commands::shrink::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Switch(arguments) => commands::switch::run(arguments),
     }
 }

@@ -15,6 +15,8 @@ mod stream;
 use std::cell::Cell;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+pub use overrides::thread_processor_time;
 pub use stream::Stream;
 
 /// Whether this platform's libc can be stood in for. Elsewhere simulations run, but a seed gives more than one run.

@@ -223,6 +223,11 @@ impl Switch {
         self.ledger.journal.take()
     }
 
+    /// The switch's own time, as far as it has been told.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
     /// What `hash` holds under a key of a realm.
     pub fn hash_value(&self, realm: &str, key: &str) -> Option<&str> {
         self.hash.value(realm, key)

@@ -23,7 +23,7 @@ use self::switch_host::SwitchHost;
 use crate::clock;
 use crate::error::Error;
 use crate::limits::{NODES_MAX, SWITCHES_MAX};
-use crate::network::{Fabric, HostId, LinkQuality};
+use crate::network::{Fabric, HostId, LinkQuality, Rewrite};
 use crate::trace::Trace;
 
 pub use client::{Purpose, RestAnswer, RestRequest};
@@ -301,6 +301,13 @@ impl World {
         }
     }
 
+    /// Rewrites what TCP carries from one machine to another.
+    pub(crate) fn rewrite(&self, from: Place, to: Place, rewrite: Rewrite) {
+        if let (Some(from), Some(to)) = (self.host_id(from), self.host_id(to)) {
+            self.fabric.rewrite(from, to, rewrite);
+        }
+    }
+
     fn host_id(&self, place: Place) -> Option<HostId> {
         match place {
             Place::Node(node) => self.nodes.get(node).map(|host| host.id),
@@ -330,6 +337,11 @@ impl World {
     pub fn record(&self, what: std::fmt::Arguments<'_>) {
         clock::set_world(self.now);
         self.fabric.record(what);
+    }
+
+    /// How many lines the trace has.
+    pub fn trace_lines(&self) -> u64 {
+        self.fabric.trace_lines()
     }
 
     /// Ends the trace and gives it.

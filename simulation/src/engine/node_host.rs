@@ -174,6 +174,8 @@ impl NodeHost {
         let process = std::mem::replace(&mut *lock(&self.process), Process::Ended(None));
         running.enter(|_| drop(process));
         drop(running);
+        // What a node that was not shut down keeps alive by itself is the system's to close.
+        self.fabric.close_all(self.id);
     }
 
     /// The power fails: nobody is told anything, and what was not synced may be lost.

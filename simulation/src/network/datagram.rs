@@ -39,6 +39,7 @@ pub(super) struct DatagramSocket {
     pub(super) fabric: Fabric,
     pub(super) host: HostId,
     pub(super) address: SocketAddr,
+    pub(super) life: u64,
 }
 
 impl fmt::Debug for DatagramSocket {
@@ -49,7 +50,10 @@ impl fmt::Debug for DatagramSocket {
 
 impl Drop for DatagramSocket {
     fn drop(&mut self) {
-        self.fabric.lock().hosts[self.host.0].udp.remove(&self.address);
+        let ports = &mut self.fabric.lock().hosts[self.host.0];
+        if ports.life == self.life {
+            ports.udp.remove(&self.address);
+        }
     }
 }
 

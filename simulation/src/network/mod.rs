@@ -56,7 +56,12 @@ pub(crate) struct State {
     sequence: u64,
     random: Stream,
     trace: Trace,
+    /// What is done to the bytes of TCP on their way from one machine to another.
+    rewriting: BTreeMap<(HostId, HostId), Rewrite>,
 }
+
+/// What becomes of bytes on their way; `None` for nothing.
+pub(crate) type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// One machine's place on the network.
 struct HostPorts {
@@ -65,6 +70,8 @@ struct HostPorts {
     udp: BTreeMap<SocketAddr, Mailbox>,
     listening: BTreeMap<SocketAddr, Listening>,
     next_port: u16,
+    /// How many programs have run on the machine: a socket of one that was killed is not one of the next.
+    life: u64,
 }
 
 impl Fabric {
@@ -79,6 +86,7 @@ impl Fabric {
             sequence: 0,
             random,
             trace,
+            rewriting: BTreeMap::new(),
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -93,6 +101,7 @@ impl Fabric {
             udp: BTreeMap::new(),
             listening: BTreeMap::new(),
             next_port: FIRST_DYNAMIC_PORT,
+            life: 0,
         });
         state.addresses.insert(address, id);
         state.names.insert(name.to_owned(), address);
@@ -129,10 +138,19 @@ impl Fabric {
         let mut state = self.lock();
         state.links.set_off(host, true);
         state.tcp.forget_host(host);
+        state.hosts[host.0].inbox.clear();
+        drop(state);
+        self.close_all(host);
+    }
+
+    /// Closes whatever a machine's program has left open, as its system does when it is killed.
+    pub(crate) fn close_all(&self, host: HostId) {
+        let mut state = self.lock();
         let ports = &mut state.hosts[host.0];
-        ports.inbox.clear();
+        ports.life += 1;
         ports.udp.clear();
         ports.listening.clear();
+        state.close_all(host);
     }
 
     /// Switches a machine on again. It knows of nothing that was before.
@@ -140,9 +158,19 @@ impl Fabric {
         self.lock().links.set_off(host, false);
     }
 
+    /// Rewrites what TCP carries from one machine to another.
+    pub(crate) fn rewrite(&self, from: HostId, to: HostId, rewrite: Rewrite) {
+        self.lock().rewriting.insert((from, to), rewrite);
+    }
+
     /// Adds a line to the trace.
     pub(crate) fn record(&self, what: fmt::Arguments<'_>) {
         self.lock().trace.record(clock::now(), what);
+    }
+
+    /// How many lines the trace has.
+    pub(crate) fn trace_lines(&self) -> u64 {
+        self.lock().trace.lines()
     }
 
     /// Ends the trace; what happens from now on is in none.

@@ -25,8 +25,10 @@ impl Network for HostNetwork {
         let mut state = self.fabric.lock();
         let address =
             state.free_address(self.host, address, |ports, address| ports.udp.contains_key(address))?;
-        state.hosts[self.host.0].udp.insert(address, Mailbox::default());
-        Ok(Arc::new(DatagramSocket { fabric: self.fabric.clone(), host: self.host, address }))
+        let ports = &mut state.hosts[self.host.0];
+        ports.udp.insert(address, Mailbox::default());
+        let life = ports.life;
+        Ok(Arc::new(DatagramSocket { fabric: self.fabric.clone(), host: self.host, address, life }))
     }
 
     async fn listen_tcp(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>> {
@@ -34,7 +36,8 @@ impl Network for HostNetwork {
         let address =
             state.free_address(self.host, address, |ports, address| ports.listening.contains_key(address))?;
         state.listen(self.host, address);
-        Ok(Box::new(TcpListener { fabric: self.fabric.clone(), host: self.host, address }))
+        let life = state.hosts[self.host.0].life;
+        Ok(Box::new(TcpListener { fabric: self.fabric.clone(), host: self.host, address, life }))
     }
 
     async fn connect_tcp(&self, address: SocketAddr) -> io::Result<BoxStream> {
@@ -59,11 +62,15 @@ struct TcpListener {
     fabric: Fabric,
     host: HostId,
     address: SocketAddr,
+    life: u64,
 }
 
 impl Drop for TcpListener {
     fn drop(&mut self) {
-        self.fabric.lock().stop_listening(self.host, self.address);
+        let mut state = self.fabric.lock();
+        if state.hosts[self.host.0].life == self.life {
+            state.stop_listening(self.host, self.address);
+        }
     }
 }
 

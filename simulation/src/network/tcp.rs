@@ -10,7 +10,7 @@ use fipple_emulator::Time;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::packet::{Arrived, Payload};
-use super::{HostId, State};
+use super::{HostId, Rewrite, State};
 use crate::clock;
 use crate::limits::{
     TCP_BACKLOG_CONNECTIONS, TCP_RETRANSMIT_MAX, TCP_RETRANSMIT_MIN, TCP_RETRIES_MAX, TCP_WINDOW_BYTES,
@@ -187,6 +187,7 @@ impl State {
 
     /// Takes bytes for sending, as many as there is room for; none where the writer has to wait.
     pub(crate) fn write(&mut self, end: ConnectionEnd, bytes: &[u8]) -> Result<usize, io::ErrorKind> {
+        let rewrite = self.rewrite_of(end);
         let own = self.tcp.end(end).ok_or(io::ErrorKind::NotConnected)?;
         if let Some(failure) = own.failure {
             return Err(failure);
@@ -197,9 +198,20 @@ impl State {
         let taken = bytes.len().min(TCP_WINDOW_BYTES.saturating_sub(own.unread_bytes));
         own.unread_bytes += taken;
         if taken > 0 {
-            self.transmit(end, Segment::Data(Bytes::copy_from_slice(&bytes[..taken])));
+            let rewritten = rewrite.and_then(|rewrite| rewrite(&bytes[..taken]));
+            let data = rewritten.map_or_else(|| Bytes::copy_from_slice(&bytes[..taken]), Bytes::from);
+            self.transmit(end, Segment::Data(data));
         }
         Ok(taken)
+    }
+
+    fn rewrite_of(&self, end: ConnectionEnd) -> Option<Rewrite> {
+        if self.rewriting.is_empty() {
+            return None;
+        }
+        let ends = self.tcp.connections.get(&end.connection)?;
+        let hosts = (ends[end.side as usize].host, ends[end.side.other() as usize].host);
+        self.rewriting.get(&hosts).copied()
     }
 
     /// Takes up to `limit` bytes that have come.
@@ -262,6 +274,20 @@ impl State {
     /// Where the other end is.
     pub(crate) fn peer_address(&mut self, end: ConnectionEnd) -> Option<SocketAddr> {
         self.tcp.end(end.peer()).map(|peer| peer.address)
+    }
+
+    /// Closes every connection of a machine.
+    pub(super) fn close_all(&mut self, host: HostId) {
+        let mut open = Vec::new();
+        for (connection, ends) in &self.tcp.connections {
+            for side in [Side::Client, Side::Server] {
+                let end = &ends[side as usize];
+                if end.host == host && !end.gone {
+                    open.push(ConnectionEnd { connection: *connection, side });
+                }
+            }
+        }
+        open.into_iter().for_each(|end| self.close(end));
     }
 
     /// Registers who is to be woken when there is something to read, or room to write.

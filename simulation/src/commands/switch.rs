@@ -60,8 +60,12 @@ pub(crate) struct SwitchArguments {
 }
 
 /// Serves until Ctrl-C, a termination signal or the end of `--duration`.
-pub(crate) async fn run(arguments: SwitchArguments) -> ExitCode {
-    match serve_switch(&arguments).await {
+pub(crate) fn run(arguments: SwitchArguments) -> ExitCode {
+    let served = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .and_then(|runtime| runtime.block_on(serve_switch(&arguments)));
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fipple-sim switch: {error}");

@@ -1,0 +1,178 @@
+//! What must always hold, checked from outside the nodes: at the switches, after every single thing that happens there,
+//! and at the end, when nothing has been disturbed for long.
+//!
+//! A checker is a file of its own and a line in [`all`].
+
+mod bounded_queues;
+mod calls_are_served;
+mod disturbances;
+mod no_ghost_calls;
+mod no_step_twice;
+mod nodes_stay_up;
+mod one_controller;
+mod replicas_converge;
+
+use std::collections::BTreeMap;
+
+use fipple_crdt::Entry as Document;
+use fipple_emulator::Time;
+use fipple_emulator::journal::Entry;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{NodeState, Observer, Seen, World};
+use crate::scenario::Fault;
+
+/// One thing that must always hold.
+pub(crate) trait Checker {
+    /// What must hold, in a few words.
+    fn invariant(&self) -> &'static str;
+
+    /// Something happened at a switch.
+    fn happened(&mut self, _seen: &Seen<'_>, _entry: &Entry) -> Verdict {
+        Ok(())
+    }
+
+    /// Something breaks, or is mended.
+    fn faulted(&mut self, _at: Time, _fault: &Fault, _begins: bool) {}
+
+    /// A node was looked at, as all are every second.
+    fn sampled(&mut self, _sample: &Sample) -> Verdict {
+        Ok(())
+    }
+
+    /// The run is at its end, and nothing was disturbed for long.
+    fn at_rest(&mut self, _rest: &Rest<'_>) -> Verdict {
+        Ok(())
+    }
+}
+
+/// All checkers.
+fn all(node_ids: &[String]) -> Vec<Box<dyn Checker>> {
+    vec![
+        Box::new(one_controller::OneController::new(node_ids)),
+        Box::new(no_step_twice::NoStepTwice::default()),
+        Box::new(bounded_queues::BoundedQueues),
+        Box::new(nodes_stay_up::NodesStayUp),
+        Box::new(no_ghost_calls::NoGhostCalls),
+        Box::new(calls_are_served::CallsAreServed::default()),
+        Box::new(replicas_converge::ReplicasConverge),
+    ]
+}
+
+/// Whether it held.
+pub(crate) type Verdict = Result<(), Finding>;
+
+/// It did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// The known flaw that explains it, as ARCHITECTURE.md names it. Such findings are counted and are no failures.
+    pub(crate) known: Option<&'static str>,
+    /// What was seen.
+    pub(crate) what: String,
+}
+
+impl Finding {
+    pub(crate) fn new(what: String) -> Self {
+        Self { known: None, what }
+    }
+}
+
+/// What a node looks like.
+pub(crate) struct Sample {
+    pub(crate) at: Time,
+    pub(crate) node: usize,
+    pub(crate) state: NodeState,
+    /// Requests to peers that wait for an answer; `None` where the node does not work.
+    pub(crate) requests_in_flight: Option<u64>,
+}
+
+/// How everything stands at the end.
+pub(crate) struct Rest<'a> {
+    pub(crate) world: &'a World,
+    /// When the last fault was over.
+    pub(crate) quiet_since: Time,
+    /// The channels that each node lists, by their uuids, with the uuids that no node answered for left out.
+    pub(crate) listings: Vec<(usize, Result<BTreeMap<String, Listed>, String>)>,
+    /// Each node's documents of the cluster's own database.
+    pub(crate) documents: Vec<(usize, Option<Vec<Document>>)>,
+    /// The last number that each node has acknowledged as written.
+    pub(crate) acknowledged: &'a BTreeMap<usize, u64>,
+}
+
+/// A channel as REST lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Listed {
+    pub(crate) uuid: String,
+    pub(crate) switch: String,
+    pub(crate) owner: Option<String>,
+}
+
+/// What did not hold, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// What must hold.
+    pub invariant: String,
+    /// When it did not, in microseconds from the start.
+    pub at_us: u64,
+    /// What was seen.
+    pub what: String,
+}
+
+/// All checkers at work on one run.
+pub(crate) struct Checks {
+    checkers: Vec<Box<dyn Checker>>,
+    violation: Option<Violation>,
+    known: BTreeMap<&'static str, u64>,
+}
+
+impl Checks {
+    pub(crate) fn new(node_ids: &[String]) -> Self {
+        Self { checkers: all(node_ids), violation: None, known: BTreeMap::new() }
+    }
+
+    /// The first thing that did not hold.
+    pub(crate) fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// How often known flaws showed.
+    pub(crate) fn known(&self) -> &BTreeMap<&'static str, u64> {
+        &self.known
+    }
+
+    /// Notes something that did not hold.
+    pub(crate) fn violated(&mut self, invariant: &str, at: Time, what: String) {
+        self.violation.get_or_insert(Violation { invariant: invariant.to_owned(), at_us: at.0, what });
+    }
+
+    pub(crate) fn faulted(&mut self, at: Time, fault: &Fault, begins: bool) {
+        self.checkers.iter_mut().for_each(|checker| checker.faulted(at, fault, begins));
+    }
+
+    pub(crate) fn sampled(&mut self, sample: &Sample) {
+        self.each(sample.at, |checker| checker.sampled(sample));
+    }
+
+    pub(crate) fn at_rest(&mut self, rest: &Rest<'_>) {
+        self.each(rest.world.now(), |checker| checker.at_rest(rest));
+    }
+
+    fn each(&mut self, at: Time, mut check: impl FnMut(&mut dyn Checker) -> Verdict) {
+        for checker in &mut self.checkers {
+            let Err(finding) = check(&mut **checker) else { continue };
+            match finding.known {
+                Some(flaw) => *self.known.entry(flaw).or_default() += 1,
+                None => {
+                    let invariant = checker.invariant().to_owned();
+                    self.violation.get_or_insert(Violation { invariant, at_us: at.0, what: finding.what });
+                }
+            }
+        }
+    }
+}
+
+impl Observer for Checks {
+    fn happened(&mut self, seen: &Seen<'_>, entry: &Entry) {
+        self.each(seen.at, |checker| checker.happened(seen, entry));
+    }
+}

@@ -1,0 +1,127 @@
+//! `fipple-sim sweep`: many seeds.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use fipple_simulation::{Error, Report};
+
+use super::child::{Seeds, default_jobs, for_each, play};
+use super::play::PlayArguments;
+use super::run::failure;
+use super::{UNUSABLE, VIOLATED};
+
+/// Plays many seeds, each in a process of its own, and says which of them failed.
+///
+/// Ends with 0 if everything held, with 1 if something did not, and with 2 if a seed could not be played.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  fipple-sim sweep --seeds 0..100
+  fipple-sim sweep --seeds 0..100 --plant ignored-refusal --stop-at-first
+      which must fail: it shows that the checkers find a node that ignores a refusal")]
+pub(crate) struct SweepArguments {
+    /// The seeds, from the first to before the last.
+    #[arg(long, value_name = "A..B")]
+    seeds: Seeds,
+    /// How many are played at a time [default: as many as there are processors].
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Plays no more seeds after one that failed.
+    #[arg(long)]
+    stop_at_first: bool,
+    #[command(flatten)]
+    play: PlayArguments,
+    /// Prints the summary as one JSON object, with the failing seeds' reports.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What came of all seeds.
+#[derive(Default, serde::Serialize)]
+struct Summary {
+    passed: u64,
+    failed: u64,
+    unplayable: u64,
+    simulated_s: f64,
+    calls: u64,
+    faults: usize,
+    known_flaws: BTreeMap<String, u64>,
+    failures: Vec<Report>,
+}
+
+pub(crate) fn run(arguments: &SweepArguments) -> ExitCode {
+    let mut summary = Summary::default();
+    let total = arguments.seeds.0.end - arguments.seeds.0.start;
+    let jobs = arguments.jobs.unwrap_or_else(default_jobs);
+    for_each(
+        &arguments.seeds,
+        jobs,
+        |seed| play(seed, &arguments.play, None),
+        |seed, result| {
+            summary.add(seed, result, &arguments.play);
+            let done = summary.passed + summary.failed + summary.unplayable;
+            if done.is_multiple_of(PROGRESS_SEEDS) && done < total {
+                eprintln!("{done} of {total} seeds, {} failed", summary.failed);
+            }
+            !(arguments.stop_at_first && summary.failed > 0)
+        },
+    );
+    print(&summary, arguments.json);
+    if summary.failed > 0 {
+        ExitCode::from(VIOLATED)
+    } else if summary.unplayable > 0 {
+        ExitCode::from(UNUSABLE)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// After how many seeds progress is told.
+const PROGRESS_SEEDS: u64 = 20;
+
+/// Reports of failing seeds that are kept: a person reads a few.
+const FAILURES_MAX: usize = 100;
+
+impl Summary {
+    fn add(&mut self, seed: u64, result: Result<Report, Error>, arguments: &PlayArguments) {
+        let report = match result {
+            Ok(report) => report,
+            Err(error) => {
+                eprintln!("seed {seed} could not be played: {error}");
+                self.unplayable += 1;
+                return;
+            }
+        };
+        self.simulated_s += report.simulated_s;
+        self.calls += report.calls;
+        self.faults += report.faults;
+        for (flaw, count) in &report.known_flaws {
+            *self.known_flaws.entry(flaw.clone()).or_default() += count;
+        }
+        if report.violation.is_none() {
+            self.passed += 1;
+            return;
+        }
+        eprint!("{}", failure(&report, arguments));
+        self.failed += 1;
+        if self.failures.len() < FAILURES_MAX {
+            self.failures.push(report);
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
+fn print(summary: &Summary, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string(summary).unwrap_or_default());
+        return;
+    }
+    for (flaw, count) in &summary.known_flaws {
+        println!("known flaw, {count} times: {flaw}");
+    }
+    println!(
+        "{:.0} simulated seconds, {} calls, {} faults",
+        summary.simulated_s, summary.calls, summary.faults
+    );
+    println!("{} passed, {} failed", summary.passed, summary.failed + summary.unplayable);
+}

@@ -1,0 +1,280 @@
+//! One run: a scenario, played under one seed and watched by all checkers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fipple::config::Config as NodeConfig;
+use fipple::switch::SwitchConfig;
+use fipple_emulator::{Config, Time};
+use fipple_protocol::call::Flow;
+use serde::{Deserialize, Serialize};
+
+use crate::agenda::Agenda;
+use crate::checkers::{Checks, Listed, Rest, Sample, Violation};
+use crate::engine::{EVENT_SOCKET_PORT, NodeState, Place, Purpose, RestRequest, World};
+use crate::error::Error;
+use crate::faults;
+use crate::panics;
+use crate::planted;
+use crate::scenario::{Fault, Scenario};
+use crate::trace::Trace;
+use crate::workload::{Outcomes, Workload};
+
+/// What came of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// SHA-256 of the trace: the same for the same seed, scenario and program.
+    pub trace_sha256: String,
+    /// Lines of the trace.
+    pub trace_lines: u64,
+    /// How long it was, in simulated seconds.
+    pub simulated_s: f64,
+    /// The first thing that did not hold, where the run ended.
+    pub violation: Option<Violation>,
+    /// How often flaws showed that are known.
+    pub known_flaws: BTreeMap<String, u64>,
+    /// Faults that happened.
+    pub faults: usize,
+    /// Calls that came in.
+    pub calls: u64,
+    /// Applications that ran at the switches.
+    pub applications: u64,
+    /// Commands by REST.
+    pub commands: Outcomes,
+    /// Listings by REST.
+    pub listings: Outcomes,
+    /// Writes to documents.
+    pub writes: Outcomes,
+}
+
+/// How often nodes are looked at.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the nodes may take for their listings at the end.
+const LISTING_LIMIT: Duration = Duration::from_secs(20);
+
+/// A flow that calls of the workload follow, and the number that is dialled for it.
+pub(crate) const FLOWS: [(&str, &str); 3] = [("5001", "welcome"), ("5002", "tour"), ("5003", "park")];
+
+/// The one flow that not every node knows by itself: several steps, some of them short.
+const TOUR: &str = r#"
+name = "tour"
+steps = [
+  { application = "answer" },
+  { application = "playback", argument = "silence_stream://700" },
+  { application = "set", argument = "tour_stop=1" },
+  { application = "playback", argument = "silence_stream://1300" },
+  { application = "sleep", argument = "400" },
+  { application = "playback", argument = "silence_stream://900" },
+  { application = "hangup", argument = "NORMAL_CLEARING" },
+]
+"#;
+
+/// The applications that a call to each number goes through, but for those that wait for commands.
+pub(crate) fn flow_steps() -> BTreeMap<String, Vec<String>> {
+    let known = Flow::built_in().into_iter().chain(tour());
+    let by_name: BTreeMap<String, Flow> = known.map(|flow| (flow.name.clone(), flow)).collect();
+    let steps = FLOWS.iter().filter_map(|(number, name)| {
+        let steps = by_name.get(*name)?.steps.iter().map(|step| step.application.clone()).collect::<Vec<_>>();
+        (!steps.is_empty()).then(|| ((*number).to_owned(), steps))
+    });
+    steps.collect()
+}
+
+fn tour() -> Option<Flow> {
+    toml::from_str(TOUR).ok()
+}
+
+/// Plays a scenario under a seed. On a fresh thread: see [`simulate`](crate::simulate).
+///
+/// # Errors
+/// [`Error`], if it could not be played; what does not hold in it is part of the report.
+pub fn run(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Report, Error> {
+    scenario.check()?;
+    panics::watch();
+    let mut world = build(seed, scenario, trace)?;
+    let node_ids: Vec<String> = (0..world.node_count()).map(|node| world.node_id(node).to_owned()).collect();
+    let mut checks = Checks::new(&node_ids);
+    let mut workload = Workload::new(&scenario.workload, seed);
+    let mut played = Played::plan(scenario);
+    let end = Time(0) + Duration::from_secs(scenario.disturbed_s + scenario.quiet_s);
+    let mut next_sample = Time(0);
+    while world.now() < end && checks.violation().is_none() {
+        played.play(&mut world, &mut checks)?;
+        workload.act(&mut world);
+        while let Some(answer) = world.next_answer() {
+            workload.answered(&answer);
+        }
+        if world.now() >= next_sample {
+            next_sample = world.now() + SAMPLE_INTERVAL;
+            sample(&mut world, &mut checks);
+        }
+        world.step(&mut checks);
+        if let Some(panic) = panics::take() {
+            checks.violated("no panics", world.now(), panic);
+        }
+    }
+    if checks.violation().is_none() {
+        let acknowledged = workload.acknowledged().clone();
+        let quiet_since = played.last_ended;
+        let listings = list(&mut world, &mut checks);
+        let documents = documents(&mut world);
+        let rest = Rest { world: &world, quiet_since, listings, documents, acknowledged: &acknowledged };
+        checks.at_rest(&rest);
+    }
+    report(seed, &world, &checks, &workload, played.begun)
+}
+
+pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<World, Error> {
+    let mut world = World::new(seed, scenario.network, trace)?;
+    let mut switches = Vec::new();
+    for _ in 0..scenario.switches {
+        let number = world.add_switch(Config::default())?;
+        let name = Place::Switch(number).to_string();
+        let address = format!("{name}:{EVENT_SOCKET_PORT}");
+        switches.push(SwitchConfig { name, zone: "default".into(), address, password: "ClueCon".into() });
+    }
+    let config = NodeConfig { switches, flows: tour().into_iter().collect(), ..NodeConfig::default() };
+    for _ in 0..scenario.nodes {
+        world.add_node(config.clone())?;
+    }
+    for clock in &scenario.clocks {
+        world.set_clock_offset_ms(clock.node - 1, clock.offset_ms);
+        world.set_clock_drift_ppm(clock.node - 1, clock.drift_ppm);
+    }
+    if let Some(bug) = scenario.planted {
+        planted::plant(&world, bug);
+    }
+    for node in 0..world.node_count() {
+        world.start_node(node)?;
+    }
+    Ok(world)
+}
+
+/// The faults of a scenario, as they come.
+struct Played {
+    agenda: Agenda<(Fault, bool)>,
+    begun: usize,
+    last_ended: Time,
+}
+
+impl Played {
+    fn plan(scenario: &Scenario) -> Self {
+        let mut agenda = Agenda::default();
+        for timed in &scenario.faults {
+            let begin = timed.at_ms.min(scenario.disturbed_s * 1_000);
+            let end = (timed.at_ms + timed.for_ms).min(scenario.disturbed_s * 1_000);
+            agenda.add(Time(begin * 1_000), (timed.fault.clone(), true));
+            agenda.add(Time(end * 1_000), (timed.fault.clone(), false));
+        }
+        Self { agenda, begun: 0, last_ended: Time(0) }
+    }
+
+    fn play(&mut self, world: &mut World, checks: &mut Checks) -> Result<(), Error> {
+        while let Some((fault, begins)) = self.agenda.next_due(world.now()) {
+            let word = if begins { "begins" } else { "ends" };
+            world.record(format_args!("fault {word}: {fault:?}"));
+            if begins {
+                self.begun += 1;
+                faults::begin(world, &fault);
+            } else {
+                self.last_ended = world.now();
+                faults::end(world, &fault)?;
+            }
+            checks.faulted(world.now(), &fault, begins);
+        }
+        Ok(())
+    }
+}
+
+fn sample(world: &mut World, checks: &mut Checks) {
+    for node in 0..world.node_count() {
+        let requests_in_flight =
+            world.ask(node, async |node| node.cluster().metrics().requests_in_flight.get());
+        let state = world.node_state(node);
+        checks.sampled(&Sample { at: world.now(), node, state, requests_in_flight });
+    }
+}
+
+/// What every node lists, asked by REST.
+fn list(world: &mut World, checks: &mut Checks) -> Vec<(usize, Result<BTreeMap<String, Listed>, String>)> {
+    // Answers to what people asked come first; theirs are listings of another moment.
+    let end = world.now() + LISTING_LIMIT;
+    let asked = world.now();
+    for node in 0..world.node_count() {
+        let request =
+            RestRequest { method: "GET", path: "/v2/channels".into(), body: None, purpose: Purpose::List };
+        world.send_rest(node, request);
+    }
+    let mut listings: BTreeMap<usize, Result<BTreeMap<String, Listed>, String>> = BTreeMap::new();
+    while listings.len() < world.node_count() && world.now() < end {
+        world.step(checks);
+        while let Some(answer) = world.next_answer().filter(|answer| answer.asked >= asked) {
+            listings.insert(answer.node, answer.outcome.and_then(|(status, body)| read_list(status, &body)));
+        }
+    }
+    let all = 0..world.node_count();
+    let missing = || Err("no answer in time".to_owned());
+    all.map(|node| (node, listings.remove(&node).unwrap_or_else(missing))).collect()
+}
+
+fn read_list(status: u16, body: &[u8]) -> Result<BTreeMap<String, Listed>, String> {
+    /// REST's envelope, as far as it is looked at.
+    #[derive(Deserialize)]
+    struct Envelope {
+        data: Vec<Listed>,
+        #[serde(default)]
+        unanswered: Vec<serde_json::Value>,
+    }
+    let text = || String::from_utf8_lossy(body).into_owned();
+    if status != 200 {
+        return Err(format!("status {status}: {}", text()));
+    }
+    let envelope: Envelope = serde_json::from_slice(body).map_err(|error| format!("{error}: {}", text()))?;
+    if !envelope.unanswered.is_empty() {
+        return Err(format!("nodes did not answer: {:?}", envelope.unanswered));
+    }
+    Ok(envelope.data.into_iter().map(|listed| (listed.uuid.clone(), listed)).collect())
+}
+
+fn documents(world: &mut World) -> Vec<(usize, Option<Vec<fipple_crdt::Entry>>)> {
+    let nodes = 0..world.node_count();
+    let read = async |node: &fipple::Node| node.documents().list("cluster", None, usize::MAX).await.ok();
+    nodes.map(|number| (number, world.ask(number, read).flatten())).collect()
+}
+
+fn report(
+    seed: u64,
+    world: &World,
+    checks: &Checks,
+    workload: &Workload,
+    faults: usize,
+) -> Result<Report, Error> {
+    let trace = world.take_trace();
+    let trace_lines = trace.lines();
+    let applications =
+        (0..world.switch_count()).filter_map(|switch| Some(world.switch(switch)?.counts().executions)).sum();
+    let trace_sha256 =
+        trace.finish().map_err(|source| Error::File { path: "the trace".into(), source })?;
+    Ok(Report {
+        seed,
+        trace_sha256,
+        trace_lines,
+        simulated_s: world.now().0 as f64 / 1e6,
+        violation: checks.violation().cloned(),
+        known_flaws: checks.known().iter().map(|(flaw, count)| ((*flaw).to_owned(), *count)).collect(),
+        faults,
+        calls: workload.calls(),
+        applications,
+        commands: workload.commands(),
+        listings: workload.listings(),
+        writes: workload.writes(),
+    })
+}
+
+/// Whether a node works; for benchmarks that wait until all do.
+pub(crate) fn all_up(world: &World) -> bool {
+    (0..world.node_count()).all(|node| world.node_state(node) == NodeState::Up)
+}

@@ -1,0 +1,146 @@
+//! What can break, and how it is mended.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::engine::Place;
+use crate::network::LinkQuality;
+
+/// Something that breaks at one moment and is mended at another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimedFault {
+    /// When it breaks, in milliseconds from the start.
+    pub at_ms: u64,
+    /// For how long.
+    pub for_ms: u64,
+    /// What.
+    #[serde(flatten)]
+    pub fault: Fault,
+}
+
+/// What can break.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fault {
+    /// The process is killed; the system closes its sockets. Mended by starting it again.
+    Kill {
+        /// A node or a switch.
+        place: Place,
+    },
+    /// The power fails: nobody is told, and what was not synced may be lost. Mended by starting it again.
+    PowerOff {
+        /// A node or a switch.
+        place: Place,
+    },
+    /// The process is asked to stop, as for maintenance, and started again.
+    Stop {
+        /// A node.
+        place: Place,
+    },
+    /// The process does nothing for a while.
+    Pause {
+        /// A node.
+        place: Place,
+    },
+    /// These machines reach each other, and all others each other, but no packet passes between the two groups.
+    Partition {
+        /// The smaller group.
+        away: Vec<Place>,
+    },
+    /// No packet passes from one machine to another; the other way they do.
+    CutOneWay {
+        /// From where.
+        from: Place,
+        /// To where.
+        to: Place,
+    },
+    /// The links between two machines are bad.
+    BadLink {
+        /// One machine.
+        between: Place,
+        /// The other.
+        and: Place,
+        /// How bad.
+        quality: LinkQuality,
+    },
+    /// The time of day jumps.
+    WrongClock {
+        /// A node.
+        place: Place,
+        /// How far it is ahead, in milliseconds.
+        offset_ms: i64,
+    },
+}
+
+impl Fault {
+    /// Checks that the machine is of a kind to which this can happen.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let fits = match self {
+            Self::Kill { place } | Self::PowerOff { place } => *place != Place::Client,
+            Self::Stop { place } | Self::Pause { place } | Self::WrongClock { place, .. } => {
+                matches!(place, Place::Node(_))
+            }
+            Self::Partition { .. } | Self::CutOneWay { .. } | Self::BadLink { .. } => true,
+        };
+        if fits { Ok(()) } else { Err(format!("{self:?} cannot happen to such a machine")) }
+    }
+
+    /// The machines that it concerns.
+    pub fn places(&self) -> Vec<Place> {
+        match self {
+            Self::Kill { place }
+            | Self::PowerOff { place }
+            | Self::Stop { place }
+            | Self::Pause { place }
+            | Self::WrongClock { place, .. } => vec![*place],
+            Self::Partition { away } => away.clone(),
+            Self::CutOneWay { from, to } => vec![*from, *to],
+            Self::BadLink { between, and, .. } => vec![*between, *and],
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "node{}", node + 1),
+            Self::Switch(switch) => write!(f, "fs{}", switch + 1),
+            Self::Client => f.write_str("client"),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |prefix: &str| {
+            let number: usize = text.strip_prefix(prefix)?.parse().ok()?;
+            number.checked_sub(1)
+        };
+        if text == "client" {
+            return Ok(Self::Client);
+        }
+        number("node")
+            .map(Self::Node)
+            .or_else(|| number("fs").map(Self::Switch))
+            .ok_or_else(|| format!("{text:?} is no machine: node1, fs1 or client"))
+    }
+}
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}

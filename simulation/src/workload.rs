@@ -1,0 +1,210 @@
+//! What people do: they call, wait or do not, command calls by REST, list them, and write documents.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fipple_crdt::Edit;
+use fipple_determinism::Stream;
+use fipple_emulator::{InboundCall, Time};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::agenda::Agenda;
+use crate::engine::{Purpose, RestAnswer, RestRequest, World};
+use crate::run::FLOWS;
+use crate::scenario;
+
+/// Something that somebody does at one moment.
+#[derive(Debug)]
+enum Deed {
+    Call,
+    HangUp { switch: usize, uuid: String },
+    Command { uuid: String, data: &'static str },
+    List,
+    Write,
+}
+
+/// All that people do in one run.
+pub(crate) struct Workload {
+    settings: scenario::Workload,
+    draw: Stream,
+    agenda: Agenda<Deed>,
+    calls: u64,
+    commands: Outcomes,
+    listings: Outcomes,
+    /// The last number that each node has acknowledged as written.
+    acknowledged: BTreeMap<usize, u64>,
+    writes: Outcomes,
+}
+
+/// How often something was tried, and how often it was done.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// How often it was tried.
+    pub asked: u64,
+    /// How often it was done.
+    pub done: u64,
+}
+
+impl Workload {
+    pub(crate) fn new(settings: &scenario::Workload, seed: u64) -> Self {
+        let mut workload = Self {
+            settings: settings.clone(),
+            draw: Stream::new(seed, "workload"),
+            agenda: Agenda::default(),
+            calls: 0,
+            commands: Outcomes::default(),
+            listings: Outcomes::default(),
+            acknowledged: BTreeMap::new(),
+            writes: Outcomes::default(),
+        };
+        // Nodes are given a moment to find each other and to attach; calls that come earlier wait for them.
+        let start = Time(2_000_000);
+        workload.plan(start, settings.calls_per_100_s, Deed::Call);
+        workload.plan(start, settings.writes_per_100_s, Deed::Write);
+        workload.plan(start, settings.listings_per_100_s, Deed::List);
+        workload
+    }
+
+    /// Calls that came in.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Commands by REST.
+    pub(crate) fn commands(&self) -> Outcomes {
+        self.commands
+    }
+
+    /// Listings by REST.
+    pub(crate) fn listings(&self) -> Outcomes {
+        self.listings
+    }
+
+    /// Documents written.
+    pub(crate) fn writes(&self) -> Outcomes {
+        self.writes
+    }
+
+    /// The last number that each node has acknowledged as written.
+    pub(crate) fn acknowledged(&self) -> &BTreeMap<usize, u64> {
+        &self.acknowledged
+    }
+
+    /// Plans the next of something that happens so often, at random.
+    fn plan(&mut self, now: Time, per_100_s: u64, deed: Deed) {
+        if let Some(mean_us) = 100_000_000_u64.checked_div(per_100_s) {
+            let pause = Duration::from_micros(self.draw.in_range(0..=2 * mean_us));
+            self.agenda.add(now + pause, deed);
+        }
+    }
+
+    /// Does everything that is due.
+    pub(crate) fn act(&mut self, world: &mut World) {
+        while let Some(deed) = self.agenda.next_due(world.now()) {
+            let now = world.now();
+            match deed {
+                Deed::Call => {
+                    self.plan(now, self.settings.calls_per_100_s, Deed::Call);
+                    self.call(world);
+                }
+                Deed::HangUp { switch, uuid } => {
+                    // The call may have ended before.
+                    let _ = world.act(switch, |switch, now| switch.caller_hangup(now, &uuid));
+                }
+                Deed::Command { uuid, data } => self.command(world, uuid, data),
+                Deed::List => {
+                    self.plan(now, self.settings.listings_per_100_s, Deed::List);
+                    self.list(world);
+                }
+                Deed::Write => {
+                    self.plan(now, self.settings.writes_per_100_s, Deed::Write);
+                    self.write(world);
+                }
+            }
+        }
+    }
+
+    /// Somebody calls, and hangs up after a while if the call still is.
+    fn call(&mut self, world: &mut World) {
+        let switch = self.draw.in_range(0..=world.switch_count() as u64 - 1) as usize;
+        let (number, flow) = *self.draw.choose(&FLOWS).unwrap_or(&FLOWS[0]);
+        let mut call = InboundCall::new(format!("{}", 1_000 + self.calls), number);
+        call.variables.push(("fipple_flow".into(), flow.into()));
+        let patience = Duration::from_millis(match self.draw.in_range(0..=3) {
+            0 => self.draw.in_range(100..=5_000),
+            _ => self.draw.in_range(20_000..=40_000),
+        });
+        let Some(Ok(uuid)) = world.act(switch, |switch, now| switch.inbound_call(now, &call)) else { return };
+        self.calls += 1;
+        let now = world.now();
+        self.agenda.add(now + patience, Deed::HangUp { switch, uuid: uuid.to_string() });
+        if flow == "park" {
+            self.plan_commands(now, &uuid);
+        }
+    }
+
+    fn plan_commands(&mut self, now: Time, uuid: &str) {
+        const WORDS: [&str; 4] = [
+            r#"{"action":"answer"}"#,
+            r#"{"action":"play","file":"silence_stream://500"}"#,
+            r#"{"action":"set","name":"colour","value":"blue"}"#,
+            r#"{"action":"hangup"}"#,
+        ];
+        let mut at = now;
+        for _ in 0..self.draw.in_range(0..=2 * self.settings.commands_per_call) {
+            at = at + Duration::from_millis(self.draw.in_range(200..=3_000));
+            let data = *self.draw.choose(&WORDS).unwrap_or(&WORDS[0]);
+            self.agenda.add(at, Deed::Command { uuid: uuid.to_owned(), data });
+        }
+    }
+
+    fn command(&mut self, world: &mut World, uuid: String, data: &str) {
+        self.commands.asked += 1;
+        let request = RestRequest {
+            method: "POST",
+            path: format!("/v2/channels/{uuid}"),
+            body: Some(format!("{{\"data\":{data}}}")),
+            purpose: Purpose::Command(uuid),
+        };
+        self.ask_anybody(world, request);
+    }
+
+    fn list(&mut self, world: &mut World) {
+        self.listings.asked += 1;
+        let request =
+            RestRequest { method: "GET", path: "/v2/channels".into(), body: None, purpose: Purpose::List };
+        self.ask_anybody(world, request);
+    }
+
+    fn ask_anybody(&mut self, world: &mut World, request: RestRequest) {
+        let node = self.draw.in_range(0..=world.node_count() as u64 - 1) as usize;
+        world.send_rest(node, request);
+    }
+
+    /// Takes note of an answer.
+    pub(crate) fn answered(&mut self, answer: &RestAnswer) {
+        let outcomes = match answer.purpose {
+            Purpose::Command(_) => &mut self.commands,
+            Purpose::List => &mut self.listings,
+        };
+        outcomes.done += u64::from(matches!(answer.outcome, Ok((200, _))));
+    }
+
+    /// A node writes a number into its own document, the one that every member may write.
+    fn write(&mut self, world: &mut World) {
+        let node = self.draw.in_range(0..=world.node_count() as u64 - 1) as usize;
+        self.writes.asked += 1;
+        let number = self.writes.asked;
+        let document = format!("member.{}", world.node_id(node));
+        let edit = Edit::Patch(Map::from_iter([(WRITTEN_FIELD.to_owned(), Value::from(number))]));
+        let written = world.ask(node, async |node| node.documents().write("cluster", &document, edit).await);
+        if let Some(Ok(())) = written {
+            self.acknowledged.insert(node, number);
+            self.writes.done += 1;
+        }
+    }
+}
+
+/// The field of a member's document into which simulations write.
+pub(crate) const WRITTEN_FIELD: &str = "simulated";
