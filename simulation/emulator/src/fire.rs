@@ -1,10 +1,15 @@
 //! Building events and giving them to the bus.
 
+use std::time::Duration;
+
 use crate::channel::{State, carries_variables};
 use crate::connection::split_word;
 use crate::event::{self, Event, EventName};
 use crate::switch::Switch;
 use crate::time::{Date, uptime};
+
+/// How often the switch looks for its own address.
+const CHECK_IP: Duration = Duration::from_secs(60);
 
 /// Headers of one event apart from the channel's own.
 pub(crate) type Extra<'a> = &'a [(&'a str, &'a str)];
@@ -172,13 +177,18 @@ impl Switch {
             ("Idle-CPU", "100.000000"),
         ];
         self.fire_core("HEARTBEAT", None, &headers, None);
-        let runtime = (self.wall_micros() / 1_000_000 + self.config.heartbeat.as_secs()).to_string();
-        let task = [
-            ("Task-ID", "1"),
-            ("Task-Desc", "heartbeat"),
-            ("Task-Group", "core"),
-            ("Task-Runtime", &runtime),
-        ];
+        self.reschedule("1", "heartbeat", self.config.heartbeat);
+        // The switch looks for its address every minute, on the beat (transcript g_custom_events/sofia_register_json).
+        if u128::from(self.now.0) % CHECK_IP.as_micros() < self.config.heartbeat.as_micros() {
+            self.reschedule("2", "check_ip", CHECK_IP);
+        }
+    }
+
+    /// One of the switch's own tasks has run and will run again.
+    fn reschedule(&mut self, number: &str, what: &str, every: Duration) {
+        let runtime = (self.wall_micros() / 1_000_000 + every.as_secs()).to_string();
+        let task =
+            [("Task-ID", number), ("Task-Desc", what), ("Task-Group", "core"), ("Task-Runtime", &runtime)];
         self.fire_core("RE_SCHEDULE", None, &task, None);
     }
 

@@ -6,7 +6,8 @@ use super::uuids::is_uuid;
 pub(crate) fn normal(command: &str, text: &str) -> String {
     let words = split_words(text);
     let text: String = words.iter().map(|word| normal_word(word)).collect();
-    if ["api status", "api uptime"].contains(&command) || text.starts_with("UP ") {
+    let tells_figures = ["api status", "api uptime"].contains(&command);
+    if tells_figures || text.starts_with("UP ") || text.starts_with("+OK Added: ") {
         return without_figures(&text);
     }
     text

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fipple_emulator::{ConnectionId, Input, Output, Switch, Time};
 
 use super::cues::{Cue, connection_id, cues_of};
-use super::frame::{Frame, FrameReader};
+use super::frame::{Event, Frame, FrameReader};
 use super::lab;
 use super::scenario::Scenario;
 use super::uuids::Uuids;
@@ -14,6 +14,8 @@ use super::uuids::Uuids;
 const AFTERWARDS_MICROS: u64 = 200_000;
 /// The default period of HEARTBEAT.
 const HEARTBEAT_MICROS: u64 = 20_000_000;
+/// The period of the task check_ip.
+const MINUTE_MICROS: u64 = 60_000_000;
 
 struct Ear {
     reader: FrameReader,
@@ -62,16 +64,18 @@ pub(crate) fn perform(scenario: &Scenario<'_>) -> Performance {
     Performance { heard: heard.collect(), uuids: stage.uuids }
 }
 
-/// The real switch had been up for a while, and its heartbeat came when it came.
+/// The real switch had been up for a while, and its minutes and heartbeats passed when they passed.
 fn curtain(scenario: &Scenario<'_>) -> u64 {
-    let beats = scenario.connections.iter().flat_map(|(began, recording)| {
-        let beats = recording.events().filter(|(_, event)| event.name() == "HEARTBEAT");
-        beats.map(move |(at, _)| began + at)
-    });
-    match beats.min() {
-        Some(first) => HEARTBEAT_MICROS - first % HEARTBEAT_MICROS,
-        None => HEARTBEAT_MICROS + 100_000,
-    }
+    let first = |fits: fn(&Event) -> bool| {
+        let times = scenario.connections.iter().flat_map(|(began, recording)| {
+            recording.events().filter(|(_, event)| fits(event)).map(move |(at, _)| began + at)
+        });
+        times.min()
+    };
+    let minute =
+        first(|event| event.get("Task-Desc") == "check_ip").map(|at| MINUTE_MICROS - at % MINUTE_MICROS);
+    let beat = first(|event| event.name() == "HEARTBEAT").map(|at| HEARTBEAT_MICROS - at % HEARTBEAT_MICROS);
+    minute.or(beat).unwrap_or(HEARTBEAT_MICROS + 100_000)
 }
 
 impl Stage<'_> {
