@@ -118,12 +118,13 @@ fn act_of(event: &Event) -> Option<Act> {
     }
 }
 
-/// The ACK came some time before the first event that knows the tag which it carries.
+/// The ACK came some time before the first event that knows its sequence number.
 fn acknowledgement_of(events: &[(u64, &Event)]) -> Option<(u64, Act)> {
     let tells = |event: &Event| !event.get("variable_uuid").is_empty();
-    let answered = events.iter().position(|(_, event)| event.name() == "CHANNEL_ANSWER")?;
-    let known =
-        events[answered..].iter().position(|(_, event)| !event.get("variable_sip_to_tag").is_empty())?;
+    let answers = |event: &Event| event.name() == "CHANNEL_ANSWER" || event.get("Application") == "answer";
+    let answered = events.iter().position(|(_, event)| answers(event))?;
+    let knows = |event: &Event| !event.get("variable_sip_cseq").is_empty();
+    let known = events[answered..].iter().position(|(_, event)| knows(event))?;
     let before = events[answered..answered + known].iter().rfind(|(_, event)| tells(event))?.0;
     let at = events[answered + known].0;
     // What happens at once in the emulated switch takes the real one some milliseconds.

@@ -78,6 +78,14 @@ const SOUNDS: &[(&str, u64)] = &[
     ("/srv/pbx1/sounds/bad.wav", 1126),
 ];
 
+/// What could not be opened, for playing or for recording.
+const MISSING_PATHS: &[&str] = &[
+    "/srv/pbx1/sounds/none.wav",
+    "/nonexist_dir_ro/",
+    "http://127.0.0.1:8092/up/lab",
+    "http://127.0.0.1:8092/file.wav",
+];
+
 /// The switch of the recordings, with its wall clock set.
 pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
     let extensions = DIALPLAN.iter().map(|(destination, actions)| Extension {
@@ -113,7 +121,7 @@ pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
             ("lab_ip".into(), "127.0.0.1".into()),
         ],
         files: files.collect(),
-        missing_paths: vec!["/srv/pbx1/sounds/none.wav".into(), "/nonexist_dir_ro/".into()],
+        missing_paths: MISSING_PATHS.iter().map(|path| (*path).into()).collect(),
         lua_scripts: [("fence_app.lua".into(), FENCE_APP.into())].into(),
         ..Config::default()
     }
