@@ -300,6 +300,10 @@ pub(crate) struct Channel {
     /// `originator` or `originatee`, and that leg's profile.
     pub(crate) other_leg: Option<(&'static str, Profile)>,
     pub(crate) variables: Variables,
+    /// Variables of the applications that are running, the outermost first.
+    pub(crate) scopes: Vec<crate::scope::Scope>,
+    /// What the profile says again when the running `execute_extension` is over.
+    pub(crate) before_extension: Option<crate::applications::extension::Outside>,
     /// What the dialplan still has for it.
     pub(crate) actions: VecDeque<Action>,
     pub(crate) stack: Vec<Frame>,
@@ -398,6 +402,7 @@ impl Channel {
 
     /// Adds the channel's variables, as only some events have them.
     pub(crate) fn add_variables<'a>(&'a self, event: &mut Event<'a>) {
+        self.add_scopes(event);
         for (name, value) in self.variables.headers() {
             event.add(name, value);
         }

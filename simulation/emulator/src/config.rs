@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::cause::Cause;
 use crate::dialplan::{Dialplan, matches_pattern};
 use crate::far_end::Step;
+use crate::xml_dialplan::XmlDialplan;
 
 /// Everything about a switch that is fixed when it starts.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct Config {
     pub missing_paths: Vec<String>,
     /// Variables that `global_getvar` knows.
     pub globals: Vec<(String, String)>,
+    /// Contexts of the XML dialplan, which are hunted before [`Config::dialplan`].
+    pub xml_dialplan: XmlDialplan,
     /// Lua scripts, by the name under which `lua` runs them.
     pub lua_scripts: BTreeMap<String, String>,
     /// How long a script is held up, in milliseconds, whenever it asks something of the switch; drawn anew each time.
@@ -74,6 +77,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(20),
             missing_paths: vec!["/nonexistent/".into(), "/proc/".into()],
             globals: vec![("domain".into(), "lab.local".into()), ("local_ip_v4".into(), "127.0.0.1".into())],
+            xml_dialplan: XmlDialplan::deployed(),
             lua_scripts: deployed_scripts(),
             lua_pause_ms: 0..=0,
         }

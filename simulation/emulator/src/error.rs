@@ -17,6 +17,13 @@ pub enum Error {
         /// The number of sessions.
         limit: usize,
     },
+    /// A file of the XML dialplan is not well-formed, or beyond the part that is understood; nothing more of it was
+    /// taken.
+    #[error("the XML dialplan cannot be read: {reason}")]
+    Dialplan {
+        /// What is wrong.
+        reason: String,
+    },
     /// The task that served the switch has ended; the switch and its calls are gone.
     #[error("the emulated switch has stopped")]
     Stopped,

@@ -99,6 +99,8 @@ impl Switch {
             profile: None,
             other_leg: None,
             variables: Variables::default(),
+            scopes: Vec::new(),
+            before_extension: None,
             actions: VecDeque::new(),
             stack: Vec::new(),
             queue: VecDeque::new(),

@@ -81,6 +81,13 @@ pub const SCRIPT_SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Scripts that run one inside the other, by the API command `lua` of a script.
 pub const SCRIPT_DEPTH_MAX: usize = 8;
 
+/// How deep `${variables}` may hold further ones (FreeSWITCH: 100).
+pub const EXPANSION_DEPTH_MAX: usize = 100;
+
+/// Variables that are replaced in one argument. FreeSWITCH has no bound, and two variables that name each other twice
+/// keep it busy for ever.
+pub const EXPANSIONS_MAX: usize = 10_000;
+
 /// Keys in the hash table, over all realms.
 pub const HASH_KEYS_MAX: usize = 1_000_000;
 

@@ -211,7 +211,7 @@ impl Switch {
         let actions = match dialplan {
             "" => Some(mem::take(&mut channel.actions).into()),
             _ if dialplan.eq_ignore_ascii_case("inline") => Some(inline_actions(&destination)),
-            _ => self.config.dialplan.route(&destination).map(<[Action]>::to_vec),
+            _ => self.hunt(uuid),
         };
         let Some(actions) = actions.filter(|actions| !actions.is_empty()) else {
             return self.hang_up(uuid, Cause::named("NO_ROUTE_DESTINATION"), HungUpBy::Switch);
@@ -230,6 +230,7 @@ impl Switch {
         let Some(channel) = self.channels.get_mut(uuid).filter(|channel| channel.hangup.is_none()) else {
             return false;
         };
+        channel.leave_extension();
         let forwards = channel.variables.get("max_forwards").and_then(|value| value.parse().ok());
         let forwards = forwards.map_or(MAX_FORWARDS, |left: i64| left - 1);
         let Some(profile) = &mut channel.profile else { return false };

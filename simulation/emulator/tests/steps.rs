@@ -144,3 +144,52 @@ fn the_scripts_say_which_they_are() {
         );
     }
 }
+
+/// The `sendmsg` of a fenced step on a switch without mod_lua.
+fn snippet_step(uuid: &str, epoch: u64, number: u64, application: &str, argument: &str) -> String {
+    let before = number - 1;
+    let line = format!(
+        "%;[fipple_run={number}:{epoch};fe={epoch};fd={before};fn={number};fx={application}:{argument}]step XML fipple"
+    );
+    format!(
+        "sendmsg {uuid}\ncall-command: execute\nexecute-app-name: execute_extension\nexecute-app-arg: {line}\n\
+         event-lock: true\nEvent-UUID: {uuid}-{number}"
+    )
+}
+
+#[test]
+fn the_snippet_does_without_lua_what_the_script_does() {
+    let mut bench = Bench::subscribed();
+    call(&mut bench, "u");
+    bench.events();
+    for (epoch, number, value) in [(1, 1, "a"), (2, 2, "stranger"), (1, 2, "b")] {
+        assert_eq!(bench.ask(&snippet_step("u", epoch, number, "set", &format!("x{number}={value}"))), "+OK");
+        bench.wait_ms(10);
+    }
+    let events = bench.events();
+    let expected = ["1 done epoch 1 done 1", "2 stale epoch 2 done 1", "2 done epoch 1 done 2"];
+    assert_eq!(results(&events), expected);
+    assert_eq!(["x1", "x2"].map(|name| variable(&mut bench, name)), ["a", "b"]);
+    assert_eq!(variable(&mut bench, "fipple_run"), "_undef_");
+    assert_eq!(variable(&mut bench, "destination_number"), "x");
+}
+
+/// Starts of applications with the uuids of a step.
+fn runs(events: &[Event]) -> Vec<String> {
+    let starts = events.iter().filter(|event| event.name() == "CHANNEL_EXECUTE");
+    let starts = starts.map(|event| (event.get("Application"), event.get("Application-UUID")));
+    starts.filter(|(_, uuid)| uuid.len() < 36).map(|(name, uuid)| format!("{name} {uuid}")).collect()
+}
+
+#[test]
+fn the_application_of_a_step_carries_the_calls_and_the_steps_name() {
+    let mut bench = Bench::subscribed();
+    call(&mut bench, "u");
+    bench.events();
+    bench.ask(&step("u", 1, 1, "playback", TONE));
+    bench.wait_ms(1_500);
+    assert_eq!(runs(&bench.events()), ["lua u-1-1-wrapper", "playback u-1"]);
+    bench.ask(&snippet_step("u", 1, 2, "playback", TONE));
+    bench.wait_ms(1_500);
+    assert_eq!(runs(&bench.events()), ["execute_extension u-2", "playback u-2"]);
+}

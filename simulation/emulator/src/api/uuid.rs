@@ -44,7 +44,7 @@ impl Switch {
             };
         };
         match command {
-            "uuid_getvar" => self.channels[&uuid].value_of(rest.trim()).unwrap_or("_undef_").to_owned(),
+            "uuid_getvar" => self.variable(&uuid, rest.trim()).unwrap_or_else(|| "_undef_".into()),
             "uuid_setvar" => {
                 let (name, value) = split_word(rest);
                 self.set_variable(&uuid, name, unescape(value));

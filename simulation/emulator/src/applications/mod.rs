@@ -2,6 +2,7 @@
 
 pub(crate) mod bridge;
 pub(crate) mod digits;
+pub(crate) mod extension;
 pub(crate) mod media;
 mod meet;
 mod simple;
@@ -11,10 +12,11 @@ use std::mem;
 pub(crate) use simple::transfer_target as simple_target;
 
 use crate::cause::Cause;
-use crate::channel::{CommandAction, Doing, Frame, PrivateCommand, Uuid};
+use crate::channel::{Channel, CommandAction, Doing, Frame, PrivateCommand, Uuid};
 use crate::dialplan::Action;
 use crate::ledger::{Execution, HungUpBy};
 use crate::limits::{APPLICATION_DEPTH_MAX, SHORTEST_LOOP};
+use crate::scope;
 use crate::switch::Switch;
 use crate::time::Time;
 
@@ -73,9 +75,10 @@ impl Switch {
             self.hang_up(uuid, Cause::named("DESTINATION_OUT_OF_ORDER"), HungUpBy::Switch);
             return self.command_ended(uuid, command.map(|(command, _)| command));
         }
-        let argument = channel.expand(&action.argument);
+        let argument = self.expand(uuid, connection, &action.argument);
+        let argument = self.open_scope(uuid, argument);
         let action = Action::new(action.application, argument);
-        let application_uuid = self.application_uuid(command.as_ref());
+        let application_uuid = self.application_uuid(uuid, command.as_ref());
         self.set_loops(uuid, command.as_ref());
         self.announce(uuid, &action, &application_uuid);
         self.counts.executions += 1;
@@ -117,8 +120,25 @@ impl Switch {
         }
     }
 
-    /// The uuid in the two events: that of the command's `Event-UUID`, else a fresh one for each run.
-    fn application_uuid(&mut self, command: Option<&(PrivateCommand, i64)>) -> String {
+    /// Takes the variables of its own off an application's argument.
+    fn open_scope(&mut self, uuid: &Uuid, argument: String) -> String {
+        match scope::parse(&argument) {
+            Some((variables, rest)) => {
+                self.modify(uuid, |channel| channel.open_scope(variables));
+                rest.to_owned()
+            }
+            None => argument,
+        }
+    }
+
+    /// The uuid in the two events: that of the command's `Event-UUID`, or the one that the variable `app_uuid` names for
+    /// the next application; else a fresh one for each run.
+    fn application_uuid(&mut self, uuid: &Uuid, command: Option<&(PrivateCommand, i64)>) -> String {
+        let named =
+            self.channels.get(uuid).and_then(|channel| channel.value_of("app_uuid")).map(str::to_owned);
+        if named.is_some() {
+            self.modify(uuid, |channel| channel.variables.unset("app_uuid"));
+        }
         match command {
             Some((
                 PrivateCommand {
@@ -126,7 +146,7 @@ impl Switch {
                 },
                 _,
             )) => uuid.clone(),
-            _ => self.random.uuid(),
+            _ => named.unwrap_or_else(|| self.random.uuid()),
         }
     }
 
@@ -188,6 +208,7 @@ impl Switch {
             ("Application-UUID", application_uuid),
         ];
         self.fire_channel(uuid, "CHANNEL_EXECUTE_COMPLETE", &[], &after);
+        self.modify(uuid, Channel::close_scope);
         self.ledger.completed(uuid, application_uuid, self.now);
         let Some((command, left)) = command else { return };
         let alive =
@@ -255,7 +276,11 @@ impl Switch {
                 None
             }
             Doing::Ended { response } => Some(response).filter(|response| !response.is_empty()),
-            Doing::Sleep | Doing::Echo | Doing::Extension(_) | Doing::Script(_) => None,
+            Doing::Extension(_) => {
+                self.modify(uuid, Channel::leave_extension);
+                None
+            }
+            Doing::Sleep | Doing::Echo | Doing::Script(_) => None,
         };
         if !frame.silent {
             let repeats =

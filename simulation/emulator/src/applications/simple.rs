@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Started;
 use crate::cause::Cause;
-use crate::channel::{CallState, Channel, Doing, Endpoint, Uuid};
+use crate::channel::{CallState, Doing, Endpoint, Uuid};
 use crate::connection::split_word;
-use crate::dialplan::{Action, inline_actions};
+use crate::dialplan::Action;
 use crate::ledger::HungUpBy;
 use crate::sip;
 use crate::switch::Switch;
@@ -45,7 +45,7 @@ impl Switch {
             "sched_transfer" => self.schedule_transfer(uuid, argument),
             "sched_hangup" => self.schedule_hangup(uuid, argument),
             "transfer" => self.transfer_words(uuid, argument),
-            "execute_extension" => return self.start_extension(argument),
+            "execute_extension" => return self.start_extension(uuid, argument),
             "sleep" => {
                 let milliseconds = argument.trim().parse().unwrap_or(0);
                 return Started::Runs(Doing::Sleep, Some(self.now + Duration::from_millis(milliseconds)));
@@ -120,17 +120,6 @@ impl Switch {
         let (number, dialplan, context) = transfer_target(argument);
         self.transfer(uuid, number, dialplan, context);
     }
-
-    /// Runs another extension's actions inside this application.
-    fn start_extension(&mut self, argument: &str) -> Started {
-        let (number, dialplan, _) = transfer_target(argument);
-        let actions = if dialplan.eq_ignore_ascii_case("inline") {
-            inline_actions(number)
-        } else {
-            self.config.dialplan.route(number).map(<[Action]>::to_vec).unwrap_or_default()
-        };
-        Started::Runs(Doing::Extension(actions.into()), None)
-    }
 }
 
 /// `<extension> [<dialplan>] [<context>]`. The extension may be in single quotes, so that it can hold spaces.
@@ -142,37 +131,6 @@ pub(crate) fn transfer_target(text: &str) -> (&str, &str, &str) {
     };
     let (dialplan, context) = split_word(rest);
     (number, if dialplan.is_empty() { "XML" } else { dialplan }, context.trim())
-}
-
-impl Channel {
-    /// Replaces `${name}` with the channel's variable; what is not set becomes nothing.
-    pub(crate) fn expand(&self, text: &str) -> String {
-        let mut expanded = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once("${") {
-            let Some((name, remainder)) = after.split_once('}') else { break };
-            expanded.push_str(before);
-            expanded.push_str(self.value_of(name).unwrap_or_default());
-            rest = remainder;
-        }
-        expanded.push_str(rest);
-        expanded
-    }
-
-    /// A variable, or a field of the caller profile by its dialplan name.
-    pub(crate) fn value_of(&self, name: &str) -> Option<&str> {
-        let field = self.profile.as_ref().and_then(|profile| {
-            Some(match name {
-                "destination_number" => profile.destination_number.as_str(),
-                "caller_id_number" => &profile.caller_id_number,
-                "caller_id_name" => &profile.caller_id_name,
-                "context" => &profile.context,
-                "ani" => &profile.ani,
-                _ => return None,
-            })
-        });
-        self.variables.get(name).or(field.filter(|value| !value.is_empty()))
-    }
 }
 
 #[cfg(test)]

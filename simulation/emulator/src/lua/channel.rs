@@ -86,9 +86,7 @@ impl Switch {
         let commanded = channel.commanded_by();
         match question {
             Question::Ready => Answer::Truth(channel.is_ready()),
-            Question::Get { name } => {
-                channel.value_of(&name).map_or(Answer::Nothing, |value| Answer::Text(value.to_owned()))
-            }
+            Question::Get { name } => self.variable(uuid, &name).map_or(Answer::Nothing, Answer::Text),
             Question::Set { name, value } => {
                 self.set_variable(uuid, &name, value);
                 Answer::Nothing
