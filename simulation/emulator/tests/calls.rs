@@ -451,6 +451,36 @@ fn digits_are_collected_or_time_out() {
 }
 
 #[test]
+fn a_key_ends_the_question_and_wrong_keys_are_complained_of() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    bench.say(FIRST, "event plain PLAYBACK_START PLAYBACK_STOP CHANNEL_EXECUTE_COMPLETE");
+    bench.take(FIRST);
+    bench.execute("u", "play_and_get_digits", "2 4 2 1000 # /ask.wav /wrong.wav pin \\d+", "");
+    bench.wait_ms(300);
+    bench.ask("api uuid_recv_dtmf u 1#");
+    // The complaint plays to its end, whatever is pressed meanwhile.
+    bench.wait_ms(500);
+    bench.ask("api uuid_recv_dtmf u 47#");
+    bench.wait_ms(2_000);
+    let told = bench.events();
+    let told: Vec<String> = told
+        .iter()
+        .map(|event| format!("{} {}", event.name(), event.get("Playback-File-Path")).trim().to_owned())
+        .collect();
+    let expected = [
+        "PLAYBACK_START /ask.wav",
+        "PLAYBACK_STOP /ask.wav",
+        "PLAYBACK_START /wrong.wav",
+        "PLAYBACK_STOP /wrong.wav",
+        "CHANNEL_EXECUTE_COMPLETE",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(bench.ask("api uuid_getvar u pin"), "47");
+    assert_eq!(bench.ask("api uuid_getvar u read_terminator_used"), "#");
+}
+
+#[test]
 fn an_extension_runs_inside_execute_extension() {
     let mut bench = Bench::subscribed();
     bench.park("u");

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Started;
-use super::media::duration_of;
 use crate::channel::{Doing, Uuid};
 use crate::custom::Contents;
 use crate::switch::Switch;
@@ -18,13 +17,36 @@ pub(crate) struct Collection {
     timeout: Duration,
     terminators: String,
     file: String,
+    invalid_file: String,
     variable: String,
     /// The set of keys allowed by a regular expression of the form `\d+`; `None` allows all.
     digits_only: bool,
     digit_timeout: Duration,
     collected: String,
+    /// The key that ended the collection.
+    terminator: Option<char>,
     /// The last key or a terminator came.
     complete: bool,
+    phase: Phase,
+}
+
+/// What it does at the moment.
+#[derive(Debug, Clone)]
+enum Phase {
+    /// The file that asks for keys plays; a key ends it.
+    Asks(Option<Sound>),
+    /// It is silent and waits.
+    Waits,
+    /// The file plays that says that the keys were wrong; keys are kept for later.
+    Complains(Option<Sound>),
+}
+
+/// A file that plays; there is none where it cannot be opened.
+#[derive(Debug, Clone)]
+struct Sound {
+    path: String,
+    length_ms: u64,
+    since: Time,
 }
 
 impl Collection {
@@ -40,11 +62,14 @@ impl Collection {
             timeout,
             terminators: words.get(4).map(|word| word.replace("none", ""))?,
             file: (*words.get(5)?).to_owned(),
+            invalid_file: (*words.get(6)?).to_owned(),
             variable: (*words.get(7)?).to_owned(),
             digits_only: words.get(8).is_some_and(|expression| expression.contains("\\d")),
             digit_timeout: number(9).map_or(timeout, Duration::from_millis),
             collected: String::new(),
+            terminator: None,
             complete: false,
+            phase: Phase::Waits,
         })
     }
 
@@ -53,6 +78,7 @@ impl Collection {
         while !digits.is_empty() && !self.complete {
             let digit = digits.remove(0);
             if self.terminators.contains(digit) {
+                self.terminator = Some(digit);
                 self.complete = true;
             } else {
                 self.collected.push(digit);
@@ -61,69 +87,116 @@ impl Collection {
         }
     }
 
+    /// Whether keys that come now are its business at once.
+    fn listens(&self) -> bool {
+        !matches!(self.phase, Phase::Complains(_))
+    }
+
     fn is_valid(&self) -> bool {
         self.collected.len() >= self.least
+            && !self.collected.is_empty()
             && (!self.digits_only || self.collected.bytes().all(|byte| byte.is_ascii_digit()))
     }
 }
 
+/// What a collection goes on with, and until when.
+type Going = Option<(Doing, Time)>;
+
 impl Switch {
     pub(super) fn start_digits(&mut self, uuid: &Uuid, argument: &str) -> Started {
-        match Collection::parse(argument) {
-            Some(collection) => {
-                let (collection, until) = self.collect_pressed(uuid, collection);
-                Started::Runs(Doing::Digits(collection), Some(until))
-            }
+        let started = Collection::parse(argument).and_then(|collection| self.ask(uuid, collection));
+        match started {
+            Some((doing, until)) => Started::Runs(doing, Some(until)),
             None => Started::Done(None),
         }
     }
 
-    /// The prompt plays, then the time-out runs.
-    fn first_wait(&self, collection: &Collection) -> Time {
-        let prompt = duration_of(&collection.file, &self.config);
-        self.now + prompt.unwrap_or_default() + collection.timeout
-    }
-
-    /// Takes the keys that were pressed already, and tells until when to wait for more.
-    fn collect_pressed(&mut self, uuid: &Uuid, mut collection: Collection) -> (Collection, Time) {
-        self.modify(uuid, |channel| collection.take(&mut channel.digits));
-        let until = if collection.complete {
-            self.now
-        } else if collection.collected.is_empty() {
-            self.first_wait(&collection)
-        } else {
-            self.now + collection.digit_timeout
-        };
-        (collection, until)
-    }
-
-    /// A wait for keys has ended, by time or because keys came: what the application does next, or `None` when it is
-    /// done, its variables being set.
-    pub(super) fn go_on_collecting(
-        &mut self,
-        uuid: &Uuid,
-        mut collection: Collection,
-    ) -> Option<(Doing, Time)> {
-        let channel = self.channels.get_mut(uuid)?;
-        let leaving = channel.hangup.is_some() || channel.next.is_some();
-        if !leaving && !collection.complete && !channel.digits.is_empty() {
-            let (collection, until) = self.collect_pressed(uuid, collection);
-            return Some((Doing::Digits(collection), until));
+    /// Begins a try: the file plays, unless keys were pressed already.
+    fn ask(&mut self, uuid: &Uuid, mut collection: Collection) -> Going {
+        self.modify(uuid, |channel| {
+            channel.variables.unset("read_result");
+            channel.variables.unset("read_terminator_used");
+            collection.take(&mut channel.digits);
+        });
+        if collection.complete || !collection.collected.is_empty() {
+            return self.wait_for_keys(collection);
         }
-        if collection.is_valid() && !collection.collected.is_empty() {
-            channel.variables.set("read_result", "success");
-            channel.variables.set(&collection.variable, collection.collected);
+        let (sound, until) = self.play(uuid, &collection.file);
+        collection.phase = Phase::Asks(sound);
+        Some((Doing::Digits(collection), until))
+    }
+
+    fn wait_for_keys(&mut self, mut collection: Collection) -> Going {
+        let wait = match (collection.complete, collection.collected.is_empty()) {
+            (true, _) => Duration::ZERO,
+            (false, true) => collection.timeout,
+            (false, false) => collection.digit_timeout,
+        };
+        collection.phase = Phase::Waits;
+        Some((Doing::Digits(collection), self.now + wait))
+    }
+
+    fn play(&mut self, uuid: &Uuid, path: &str) -> (Option<Sound>, Time) {
+        match self.start_playback(uuid, path, false) {
+            Started::Runs(Doing::Playback { path, length_ms, since }, until) => {
+                (Some(Sound { path, length_ms, since }), until.unwrap_or(self.now))
+            }
+            _ => (None, self.now),
+        }
+    }
+
+    fn end_sound(&mut self, uuid: &Uuid, phase: &Phase) {
+        if let Phase::Asks(Some(sound)) | Phase::Complains(Some(sound)) = phase {
+            self.end_playback(uuid, &sound.path, sound.length_ms, sound.since, false);
+        }
+    }
+
+    /// A wait has ended, by time or because keys came: what the application does next, or `None` when it is done, its
+    /// variables being set (transcripts d_sendmsg/sip_dtmf_2833 and sip_dtmf_info).
+    pub(super) fn go_on_collecting(&mut self, uuid: &Uuid, mut collection: Collection) -> Going {
+        self.end_sound(uuid, &collection.phase);
+        let channel = self.channels.get_mut(uuid)?;
+        if channel.hangup.is_some() || channel.next.is_some() {
+            channel.variables.set("read_result", "failure");
             return None;
         }
-        collection.tries_left -= 1;
-        if !leaving && collection.tries_left > 0 {
-            collection.collected.clear();
-            collection.complete = false;
-            let until = self.first_wait(&collection);
-            return Some((Doing::Digits(collection), until));
+        match collection.phase {
+            Phase::Asks(_) => {
+                collection.take(&mut channel.digits);
+                self.wait_for_keys(collection)
+            }
+            Phase::Waits if !collection.complete && !channel.digits.is_empty() => {
+                collection.take(&mut channel.digits);
+                self.wait_for_keys(collection)
+            }
+            Phase::Waits => self.judge(uuid, collection),
+            Phase::Complains(_) if collection.tries_left > 0 => {
+                collection.collected.clear();
+                collection.terminator = None;
+                collection.complete = false;
+                self.ask(uuid, collection)
+            }
+            Phase::Complains(_) => None,
         }
-        channel.variables.set("read_result", if leaving { "failure" } else { "timeout" });
-        None
+    }
+
+    /// No more keys are waited for.
+    fn judge(&mut self, uuid: &Uuid, mut collection: Collection) -> Going {
+        let channel = self.channels.get_mut(uuid)?;
+        let variables = &mut channel.variables;
+        if collection.is_valid() {
+            if let Some(terminator) = collection.terminator {
+                variables.set("read_terminator_used", terminator);
+            }
+            variables.set("read_result", "success");
+            variables.set(&collection.variable, collection.collected);
+            return None;
+        }
+        variables.set("read_result", "timeout");
+        collection.tries_left -= 1;
+        let (sound, until) = self.play(uuid, &collection.invalid_file);
+        collection.phase = Phase::Complains(sound);
+        Some((Doing::Digits(collection), until))
     }
 
     /// Keys arrive as SIP INFO. sofia reports them, and on a leg that has agreed on RFC 4733 hands them to nobody: the
@@ -167,7 +240,7 @@ impl Switch {
         let now = self.now;
         self.modify(&uuid, |channel| {
             if let Some(frame) = channel.stack.last_mut()
-                && matches!(frame.doing, Doing::Digits(_))
+                && matches!(&frame.doing, Doing::Digits(collection) if collection.listens())
             {
                 frame.until = Some(now);
             }
