@@ -220,7 +220,7 @@ pub(crate) enum Doing {
     },
     /// The B leg of a bridge.
     Exchange,
-    Digits(crate::applications::digits::Collection),
+    Digits(Box<crate::applications::digits::Collection>),
     Record {
         path: String,
         since: Time,

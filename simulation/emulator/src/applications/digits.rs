@@ -123,7 +123,7 @@ impl Switch {
         }
         let (sound, until) = self.play(uuid, &collection.file);
         collection.phase = Phase::Asks(sound);
-        Some((Doing::Digits(collection), until))
+        Some((Doing::Digits(Box::new(collection)), until))
     }
 
     fn wait_for_keys(&mut self, mut collection: Collection) -> Going {
@@ -133,7 +133,7 @@ impl Switch {
             (false, false) => collection.digit_timeout,
         };
         collection.phase = Phase::Waits;
-        Some((Doing::Digits(collection), self.now + wait))
+        Some((Doing::Digits(Box::new(collection)), self.now + wait))
     }
 
     fn play(&mut self, uuid: &Uuid, path: &str) -> (Option<Sound>, Time) {
@@ -196,7 +196,7 @@ impl Switch {
         collection.tries_left -= 1;
         let (sound, until) = self.play(uuid, &collection.invalid_file);
         collection.phase = Phase::Complains(sound);
-        Some((Doing::Digits(collection), until))
+        Some((Doing::Digits(Box::new(collection)), until))
     }
 
     /// Keys arrive as SIP INFO. sofia reports them, and on a leg that has agreed on RFC 4733 hands them to nobody: the

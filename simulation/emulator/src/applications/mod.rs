@@ -249,7 +249,7 @@ impl Switch {
                 self.end_record(uuid, &path, since);
                 None
             }
-            Doing::Digits(collection) => match self.go_on_collecting(uuid, collection) {
+            Doing::Digits(collection) => match self.go_on_collecting(uuid, *collection) {
                 Some((doing, until)) => {
                     frame.doing = doing;
                     frame.until = Some(until);
