@@ -1,4 +1,8 @@
 //! Scheduled tasks: `sched_transfer`, `sched_hangup`, `sched_api`, and `sched_del` by number or by group.
+//!
+//! The scheduler of FreeSWITCH is a thread that looks at all its tasks every half second, and at once when one is added.
+//! It counts in whole seconds, and a task that is deleted is gone only when it looks again (transcript
+//! h_encoding_misc/heartbeat_reschedule_api_plain).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,22 +15,35 @@ use crate::connection::split_word;
 use crate::ledger::HungUpBy;
 use crate::limits::TASKS_MAX;
 use crate::switch::{Switch, Timer};
+use crate::time::Time;
+
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The tasks of the switch itself and of its modules, which have the first numbers (transcript
+/// c_api_bgapi/api_replies, where the first that is added is 4).
+const OWN_TASKS: u64 = 3;
+
+const NO_CHANNEL: &str = "-ERR No such channel!\n";
 
 /// The tasks that wait, by their number.
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
     tasks: BTreeMap<u64, Task>,
-    last: u64,
+    added: u64,
+    looks_at: Option<Time>,
 }
 
 #[derive(Debug, Clone)]
 struct Task {
     /// A channel's uuid, or a name that a controller gave.
     group: String,
+    /// In seconds since 1970.
     runtime: u64,
+    /// It runs again after so many seconds, unless that is zero.
+    repeat_seconds: u64,
     what: What,
-    /// It runs again after this.
-    every: Option<Duration>,
+    /// It is gone when the scheduler looks again.
+    deleted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -46,42 +63,90 @@ impl What {
     }
 }
 
+/// When a task is to run, as its first word says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// `+5`: in so many seconds.
+    In(u64),
+    /// `@5`: every so many seconds.
+    Every(u64),
+    /// `1795406590`: at that second since 1970. One that is past repeats after so many seconds.
+    At(u64),
+}
+
+impl When {
+    fn parse(text: &str) -> Self {
+        let seconds = |text: &str| {
+            let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+            text[..digits].parse().unwrap_or(0)
+        };
+        match text.split_at_checked(1) {
+            Some(("+", rest)) => Self::In(seconds(rest)),
+            Some(("@", rest)) => Self::Every(seconds(rest)),
+            _ => Self::At(seconds(text)),
+        }
+    }
+
+    fn runtime_and_repeat(self, now: u64) -> (u64, u64) {
+        match self {
+            Self::In(seconds) => (now.saturating_add(seconds), 0),
+            Self::Every(seconds) => (now.saturating_add(seconds), seconds),
+            Self::At(second) if second < now => (now + second, second),
+            Self::At(second) => (second, 0),
+        }
+    }
+}
+
 impl Switch {
     /// The application `sched_transfer`: `[+]<seconds> <extension> [<dialplan>] [<context>]`
     pub(crate) fn schedule_transfer(&mut self, uuid: &Uuid, argument: &str) {
         let (when, target) = split_word(argument.trim());
+        if target.is_empty() {
+            return;
+        }
         let what = What::Transfer { uuid: uuid.clone(), target: target.to_owned() };
-        if let Some(delay) = self.delay_of(when) {
-            self.add_task(delay, uuid, what, None);
+        if let Some(number) = self.add_task(When::parse(when), uuid, what) {
+            self.set_variable(uuid, "last_sched_id", number.to_string());
         }
     }
 
-    /// The application `sched_hangup`: `[+]<seconds> [<cause>]`
+    /// The application `sched_hangup`: `[+]<seconds> [<cause>]`. In no time is at once.
     pub(crate) fn schedule_hangup(&mut self, uuid: &Uuid, argument: &str) {
         let (when, cause) = split_word(argument.trim());
-        let what = What::Hangup { uuid: uuid.clone(), cause: cause_or_timeout(cause) };
-        if let Some(delay) = self.delay_of(when) {
-            self.add_task(delay, uuid, what, None);
+        let cause = split_word(cause).0;
+        let cause = Cause::named(if cause.is_empty() { "ALLOTTED_TIMEOUT" } else { cause });
+        match When::parse(when) {
+            When::In(0) => self.hang_up(uuid, cause, HungUpBy::Switch),
+            when => {
+                self.add_task(when, uuid, What::Hangup { uuid: uuid.clone(), cause });
+            }
         }
     }
 
     /// `sched_transfer [+]<seconds> <uuid> <extension> [<dialplan>] [<context>]`
     pub(crate) fn api_sched_transfer(&mut self, argument: &str) -> String {
+        if !(2..=5).contains(&argument.split_ascii_whitespace().count()) {
+            return "-USAGE: [+]<time> <uuid> <extension> [<dialplan>] [<context>]\n".into();
+        }
         let (when, rest) = split_word(argument.trim());
         let (uuid, target) = split_word(rest);
         let Some(uuid) = self.channels.get(uuid).map(|channel| channel.uuid.clone()) else {
-            return "-ERR No such channel!\n".into();
+            return NO_CHANNEL.into();
         };
-        self.schedule_transfer(&uuid, &format!("{when} {target}"));
+        let what = What::Transfer { uuid: uuid.clone(), target: target.to_owned() };
+        self.add_task(When::parse(when), &uuid, what);
         "+OK\n".into()
     }
 
     /// `sched_hangup [+]<seconds> <uuid> [<cause>]`
     pub(crate) fn api_sched_hangup(&mut self, argument: &str) -> String {
+        if argument.trim().is_empty() {
+            return "-USAGE: [+]<time> <uuid> [<cause>]\n".into();
+        }
         let (when, rest) = split_word(argument.trim());
         let (uuid, cause) = split_word(rest);
         let Some(uuid) = self.channels.get(uuid).map(|channel| channel.uuid.clone()) else {
-            return "-ERR No such channel!\n".into();
+            return NO_CHANNEL.into();
         };
         self.schedule_hangup(&uuid, &format!("{when} {cause}"));
         "+OK\n".into()
@@ -89,16 +154,13 @@ impl Switch {
 
     /// `sched_api [+@]<seconds> <group> <command>`; `@` repeats it.
     pub(crate) fn api_sched_api(&mut self, argument: &str) -> String {
-        let (when, rest) = split_word(argument.trim());
-        let (group, command) = split_word(rest);
-        let repeated = when.strip_prefix('@');
-        let delay =
-            repeated.map_or_else(|| self.delay_of(when), |seconds| self.delay_of(&format!("+{seconds}")));
-        let Some(delay) = delay.filter(|_| !command.is_empty()) else {
-            return "-USAGE: [+@]<time> <group_name> <command_string>[&]\n".into();
+        let words = argument.split_once(' ').and_then(|(when, rest)| Some((when, rest.split_once(' ')?)));
+        let Some((when, (group, command))) = words else {
+            return "-ERR Invalid syntax. USAGE: [+@]<time> <group_name> <command_string>[&]\n".into();
         };
-        let command = command.trim_end_matches('&').to_owned();
-        match self.add_task(delay, group, What::Api(command), repeated.map(|_| delay)) {
+        // With `&` it has a thread of its own, which makes no difference here.
+        let command = command.strip_suffix('&').unwrap_or(command).to_owned();
+        match self.add_task(When::parse(when), group, What::Api(command)) {
             Some(number) => format!("+OK Added: {number}\n"),
             None => "-ERR the emulated scheduler is full\n".into(),
         }
@@ -106,23 +168,35 @@ impl Switch {
 
     /// `sched_del <number>|<group>`
     pub(crate) fn api_sched_del(&mut self, which: &str) -> String {
-        let number = which.parse::<u64>().ok();
-        let chosen = |(number_of, task): &(&u64, &Task)| Some(**number_of) == number || task.group == which;
-        let numbers: Vec<u64> =
-            self.schedule.tasks.iter().filter(chosen).map(|(number, _)| *number).collect();
-        for number in &numbers {
-            self.delete_task(*number);
+        if which.is_empty() {
+            return "-ERR Invalid syntax\n".into();
         }
-        format!("+OK Deleted: {}\n", numbers.len())
+        let is_number = which.bytes().all(|byte| byte.is_ascii_digit());
+        let deleted = if is_number { self.delete_task(which) } else { self.delete_tasks_of(which) };
+        format!("+OK Deleted: {deleted}\n")
     }
 
-    /// A channel's tasks end with it.
-    pub(crate) fn delete_tasks_of(&mut self, uuid: &Uuid) {
-        let own = |(_, task): &(&u64, &Task)| *task.group == **uuid;
-        let numbers: Vec<u64> = self.schedule.tasks.iter().filter(own).map(|(number, _)| *number).collect();
-        for number in numbers {
-            self.delete_task(number);
+    /// `unsched_api <number>`
+    pub(crate) fn api_unsched_api(&mut self, which: &str) -> String {
+        if which.is_empty() {
+            return "-ERR Invalid syntax. USAGE: <task_id>\n".into();
         }
+        if self.delete_task(which) == 1 { "+OK\n".into() } else { "-ERR No such id\n".into() }
+    }
+
+    fn delete_task(&mut self, number: &str) -> usize {
+        let task = number.parse().ok().and_then(|number: u64| self.schedule.tasks.get_mut(&number));
+        task.map_or(0, |task| {
+            task.deleted = true;
+            1
+        })
+    }
+
+    /// Deletes a group: also the tasks of a channel that ends.
+    pub(crate) fn delete_tasks_of(&mut self, group: &str) -> usize {
+        let tasks = self.schedule.tasks.values_mut();
+        let own = tasks.filter(|task| !task.deleted && task.group == group);
+        own.map(|task| task.deleted = true).count()
     }
 
     /// The rows of `show tasks`.
@@ -142,33 +216,17 @@ impl Switch {
         self.schedule.tasks.iter().map(row).collect()
     }
 
-    fn delete_task(&mut self, number: u64) {
-        if let Some(task) = self.schedule.tasks.remove(&number) {
-            self.tell_task("DEL_SCHEDULE", number, &task);
-        }
-    }
-
-    /// `+5` is in five seconds, `1795406590` at that second since 1970.
-    fn delay_of(&self, when: &str) -> Option<Duration> {
-        if let Some(seconds) = when.strip_prefix('+') {
-            return seconds.parse().ok().map(Duration::from_secs);
-        }
-        let at: u64 = when.parse().ok()?;
-        Some(Duration::from_micros(at.saturating_mul(1_000_000).saturating_sub(self.wall_micros())))
-    }
-
-    fn add_task(&mut self, delay: Duration, group: &str, what: What, every: Option<Duration>) -> Option<u64> {
+    fn add_task(&mut self, when: When, group: &str, what: What) -> Option<u64> {
         if self.schedule.tasks.len() >= TASKS_MAX {
             return None;
         }
-        // 1 and 2 are the switch's own (transcript b_formats_call_life/sip_call_plain, RE_SCHEDULE).
-        self.schedule.last = self.schedule.last.max(2) + 1;
-        let number = self.schedule.last;
-        let runtime = self.wall_micros() / 1_000_000 + delay.as_secs();
-        let task = Task { group: group.to_owned(), runtime, what, every };
+        self.schedule.added += 1;
+        let number = OWN_TASKS + self.schedule.added;
+        let (runtime, repeat_seconds) = when.runtime_and_repeat(self.wall_micros() / 1_000_000);
+        let task = Task { group: group.to_owned(), runtime, repeat_seconds, what, deleted: false };
         self.tell_task("ADD_SCHEDULE", number, &task);
         self.schedule.tasks.insert(number, task);
-        self.arm(self.now + delay, Timer::Task(number));
+        self.look_at_tasks(self.now);
         Some(number)
     }
 
@@ -183,18 +241,41 @@ impl Switch {
         self.fire_core(name, None, &headers, None);
     }
 
-    pub(crate) fn run_task(&mut self, number: u64) {
-        let Some(mut task) = self.schedule.tasks.remove(&number) else { return };
-        self.tell_task("EXE_SCHEDULE", number, &task);
-        let what = task.what.clone();
-        if let Some(every) = task.every {
-            task.runtime = self.wall_micros() / 1_000_000 + every.as_secs();
-            self.tell_task("RE_SCHEDULE", number, &task);
-            self.schedule.tasks.insert(number, task);
-            // A period of nothing would never let time pass.
-            self.arm(self.now + every.max(Duration::from_millis(500)), Timer::Task(number));
+    fn look_at_tasks(&mut self, at: Time) {
+        if self.schedule.looks_at.is_none_or(|present| present > at) {
+            self.schedule.looks_at = Some(at);
+            self.arm(at, Timer::Schedule);
         }
-        match what {
+    }
+
+    /// The scheduler looks: it runs what is due, then forgets what is over or was deleted.
+    pub(crate) fn run_tasks(&mut self) {
+        if self.schedule.looks_at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.schedule.looks_at = None;
+        let second = self.wall_micros() / 1_000_000;
+        let due = |(_, task): &(&u64, &Task)| !task.deleted && task.runtime <= second;
+        let due: Vec<u64> = self.schedule.tasks.iter().filter(due).map(|(number, _)| *number).collect();
+        for number in due {
+            self.run_task(number, second);
+        }
+        let deleted = self.schedule.tasks.iter().filter(|(_, task)| task.deleted);
+        let deleted: Vec<u64> = deleted.map(|(number, _)| *number).collect();
+        for number in deleted {
+            if let Some(task) = self.schedule.tasks.remove(&number) {
+                self.tell_task("DEL_SCHEDULE", number, &task);
+            }
+        }
+        if !self.schedule.tasks.is_empty() {
+            self.look_at_tasks(self.now + LOOK_INTERVAL);
+        }
+    }
+
+    fn run_task(&mut self, number: u64, second: u64) {
+        // One that ran before it may have deleted it.
+        let Some(task) = self.schedule.tasks.get(&number).filter(|task| !task.deleted) else { return };
+        match task.what.clone() {
             What::Transfer { uuid, target } => {
                 let (number, dialplan, context) = simple_target(&target);
                 self.transfer(&uuid, number, dialplan, context);
@@ -202,9 +283,28 @@ impl Switch {
             What::Hangup { uuid, cause } => self.hang_up(&uuid, cause, HungUpBy::Switch),
             What::Api(command) => self.run_api(ReplyTo::Nobody, &command),
         }
+        let Some(task) = self.schedule.tasks.get_mut(&number) else { return };
+        if task.deleted || task.repeat_seconds == 0 {
+            task.deleted = true;
+            return;
+        }
+        task.runtime = second.saturating_add(task.repeat_seconds);
+        let task = task.clone();
+        self.tell_task("RE_SCHEDULE", number, &task);
     }
 }
 
-fn cause_or_timeout(name: &str) -> Cause {
-    Cause::named(if name.is_empty() { "ALLOTTED_TIMEOUT" } else { name })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let at = |text: &str| When::parse(text).runtime_and_repeat(1_000);
+        assert_eq!(at("+5"), (1_005, 0));
+        assert_eq!(at("@5"), (1_005, 5));
+        assert_eq!(at("2000"), (2_000, 0));
+        assert_eq!(at("60"), (1_060, 60));
+        assert_eq!((at(""), at("x"), at("+x")), ((1_000, 0), (1_000, 0), (1_000, 0)));
+    }
 }

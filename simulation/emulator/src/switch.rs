@@ -80,7 +80,7 @@ pub struct Counts {
 pub(crate) enum Timer {
     Channel(Uuid),
     Job(JobId),
-    Task(u64),
+    Schedule,
     Heartbeat,
     /// Somebody gives up waiting for an answer.
     Attempt(AttemptId),
@@ -282,7 +282,7 @@ impl Switch {
             Timer::Job(job) => self.job_timeout(job),
             Timer::Attempt(attempt) => self.attempt_timeout(attempt),
             Timer::FarEnd(uuid) => self.far_end_acts(&uuid),
-            Timer::Task(task) => self.run_task(task),
+            Timer::Schedule => self.run_tasks(),
             Timer::Heartbeat => {
                 self.heartbeat();
                 self.arm(self.now + self.config.heartbeat, Timer::Heartbeat);

@@ -424,7 +424,7 @@ fn scheduled_tasks_run_and_can_be_deleted() {
     assert_eq!(tasks["rows"][0]["task_group"], "u");
     assert_eq!(bench.ask("api sched_del u"), "+OK Deleted: 1\n");
     bench.execute("u", "sched_transfer", "+3 FALLBACK XML default", "");
-    assert_eq!(bench.ask("api sched_api +2 group uuid_setvar u at two"), "+OK Added: 5\n");
+    assert_eq!(bench.ask("api sched_api +2 group uuid_setvar u at two"), "+OK Added: 6\n");
     bench.wait_ms(2_000);
     assert_eq!(bench.ask("api uuid_getvar u at"), "two");
     assert_eq!(bench.ask("api uuid_getvar u destination_number"), "x");

@@ -81,6 +81,7 @@ impl Switch {
             "fsctl" => "-ERR Invalid command\nUSAGE: fsctl [ready_check]\n".into(),
             "sched_api" => self.api_sched_api(argument),
             "sched_del" => self.api_sched_del(argument.trim()),
+            "unsched_api" => self.api_unsched_api(argument.trim()),
             "sched_transfer" => self.api_sched_transfer(argument),
             "sched_hangup" => self.api_sched_hangup(argument),
             "url_encode" => {

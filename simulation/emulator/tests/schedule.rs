@@ -1,0 +1,229 @@
+//! Scheduled tasks, and the scripts that keep calls from being trapped by a dead control plane.
+#![allow(clippy::unwrap_used, reason = "it is test code, which clippy sees only in #[test]")]
+
+mod common;
+
+use common::{Bench, Event};
+use fipple_emulator::dialplan::{Action, Extension};
+use fipple_emulator::{Config, InboundCall, XmlDialplan};
+
+/// The second at which the default switch starts.
+const START_SECONDS: u64 = 1_795_406_400;
+
+fn schedule_events(bench: &mut Bench) -> Vec<String> {
+    let line = |event: &Event| {
+        let runtime: u64 = event.get("Task-Runtime").parse().unwrap();
+        format!("{} {} +{}", event.name(), event.get("Task-ID"), runtime - START_SECONDS)
+    };
+    bench.events().iter().filter(|event| event.name().ends_with("_SCHEDULE")).map(line).collect()
+}
+
+fn groups(bench: &mut Bench) -> Vec<String> {
+    let tasks: serde_json::Value = serde_json::from_str(&bench.ask("api show tasks as json")).unwrap();
+    let rows = tasks["rows"].as_array().cloned().unwrap_or_default();
+    rows.iter().map(|row| row["task_group"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_task_runs_when_the_scheduler_looks_and_its_second_has_come() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.wait_ms(300);
+    bench.events();
+    assert_eq!(bench.ask("api sched_api +1 none uuid_setvar u ran yes"), "+OK Added: 4\n");
+    // Second 1 has come at 1,000 ms; the scheduler looks 500 ms after 300 ms, and again.
+    bench.wait_ms(900);
+    assert_eq!(bench.ask("api uuid_getvar u ran"), "_undef_");
+    bench.wait_ms(100);
+    assert_eq!(bench.ask("api uuid_getvar u ran"), "yes");
+    assert_eq!(schedule_events(&mut bench), ["ADD_SCHEDULE 4 +1", "DEL_SCHEDULE 4 +1"]);
+}
+
+#[test]
+fn a_task_repeats_until_it_is_deleted() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    assert_eq!(bench.ask("api sched_api @2 mine uuid_setvar u ran ${nothing}"), "+OK Added: 4\n");
+    bench.wait_ms(4_400);
+    assert_eq!(bench.ask("api sched_del mine"), "+OK Deleted: 1\n");
+    assert_eq!(bench.ask("api sched_del mine"), "+OK Deleted: 0\n");
+    assert_eq!(groups(&mut bench), ["mine"]);
+    bench.wait_ms(500);
+    assert!(groups(&mut bench).is_empty());
+    let expected = ["ADD_SCHEDULE 4 +2", "RE_SCHEDULE 4 +4", "RE_SCHEDULE 4 +6", "DEL_SCHEDULE 4 +6"];
+    assert_eq!(schedule_events(&mut bench), expected);
+}
+
+#[test]
+fn tasks_are_deleted_by_number_by_group_and_with_their_channel() {
+    let mut bench = Bench::logged_in();
+    bench.park("u");
+    for group in ["a", "a", "b", "u"] {
+        bench.ask(&format!("api sched_api +100 {group} echo x"));
+    }
+    bench.execute("u", "sched_transfer", "+50 9001", "");
+    assert_eq!(bench.ask("api uuid_getvar u last_sched_id"), "8");
+    assert_eq!(bench.ask("api sched_hangup +60 u"), "+OK\n");
+    assert_eq!(bench.ask("api sched_del 6"), "+OK Deleted: 1\n");
+    assert_eq!(bench.ask("api sched_del a"), "+OK Deleted: 2\n");
+    assert_eq!(bench.ask("api sched_del nobody"), "+OK Deleted: 0\n");
+    assert_eq!(bench.ask("api unsched_api 99"), "-ERR No such id\n");
+    bench.wait_ms(500);
+    assert_eq!(groups(&mut bench), ["u", "u", "u"]);
+    bench.ask("api uuid_kill u");
+    bench.wait_ms(500);
+    assert!(groups(&mut bench).is_empty());
+    let usage = "-ERR Invalid syntax. USAGE: [+@]<time> <group_name> <command_string>[&]\n";
+    assert_eq!(bench.ask("api sched_api +1 lonely"), usage);
+    assert_eq!(bench.ask("api sched_hangup +1 nobody"), "-ERR No such channel!\n");
+}
+
+/// A switch whose extension `rescue` parks a call and leaves its variables alone.
+fn with_rescue() -> Bench {
+    let mut config = Config::default();
+    let actions = vec![Action::new("park", "")];
+    config.dialplan.extensions.insert(0, Extension { destination: "rescue".into(), actions });
+    let mut bench = Bench::connected(config);
+    bench.say(common::FIRST, "auth ClueCon");
+    bench.take(common::FIRST);
+    bench
+}
+
+/// A parked call of a node, in this epoch.
+fn owned(bench: &mut Bench, uuid: &str, node: &str, epoch: u64) {
+    bench.park(uuid);
+    bench
+        .ask(&format!("api uuid_setvar_multi {uuid} fipple_epoch={epoch};fipple_done=0;fipple_owner={node};continue_on_fail=true"));
+}
+
+fn get(bench: &mut Bench, uuid: &str, name: &str) -> String {
+    bench.ask(&format!("api uuid_getvar {uuid} {name}"))
+}
+
+/// Owner, epoch and where it is.
+fn place(bench: &mut Bench, uuid: &str) -> [String; 3] {
+    ["fipple_owner", "fipple_epoch", "destination_number"].map(|name| get(bench, uuid, name))
+}
+
+const WATCH: &str = "api sched_api @2 fipple-watchdog-n1 lua fipple_watchdog.lua n1 3 rescue";
+
+#[test]
+fn the_calls_of_a_node_that_renews_its_lease_stay() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "u", "n1", 5);
+    bench.ask(WATCH);
+    for second in 0..20 {
+        bench.ask(&format!("api hash insert/fipplelease/n1/{}", START_SECONDS + second));
+        bench.wait_ms(1_000);
+    }
+    assert_eq!(place(&mut bench, "u"), ["n1", "5", "x"]);
+    assert_eq!(bench.ask("api lua fipple_watchdog.lua n1 3 rescue"), "+OK fresh\n");
+}
+
+#[test]
+fn the_calls_of_a_node_whose_lease_expires_go_to_the_fallback_in_a_higher_epoch() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "mine", "n1", 5);
+    owned(&mut bench, "other", "n2", 5);
+    bench.park("nobodys");
+    bench.ask(&format!("api hash insert/fipplelease/n1/{START_SECONDS}"));
+    bench.ask(WATCH);
+    bench.wait_ms(3_900);
+    assert_eq!(place(&mut bench, "mine"), ["n1", "5", "x"]);
+    bench.wait_ms(100);
+    assert_eq!(place(&mut bench, "mine"), ["_undef_", "6", "rescue"]);
+    assert_eq!(place(&mut bench, "other"), ["n2", "5", "x"]);
+    assert_eq!(place(&mut bench, "nobodys"), ["_undef_", "_undef_", "x"]);
+    assert_eq!(bench.ask("api lua fipple_watchdog.lua n1 3 rescue"), "+OK expired, moved 0, left 0\n");
+}
+
+#[test]
+fn a_call_that_dials_or_is_bridged_is_left_alone_until_it_is_not() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "u", "n1", 5);
+    bench.ask("api sched_api @2 w lua fipple_watchdog.lua n1 3 rescue XML default");
+    let dial = "fipple_step.lua 5 1 bridge ".to_owned()
+        + &"sofia/external/noanswer1@host".bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    bench.execute("u", "lua", &dial, "\nevent-lock: true");
+    bench.wait_ms(6_000);
+    assert_eq!(place(&mut bench, "u"), ["n1", "5", "x"], "it dials");
+    let channels = bench.ask("api show channels");
+    let dialled =
+        channels.lines().find(|line| line.contains("noanswer1") && !line.starts_with("u,")).unwrap();
+    let dialled = dialled.split(',').next().unwrap();
+    bench.ask(&format!("api uuid_kill {dialled} NO_ANSWER"));
+    bench.wait_ms(2_500);
+    assert_eq!(place(&mut bench, "u"), ["_undef_", "6", "rescue"], "it dials no more");
+
+    owned(&mut bench, "v", "n1", 5);
+    bench.execute("v", "bridge", "sofia/external/1000@host", "\nevent-lock: true");
+    bench.wait_ms(6_000);
+    assert_eq!(place(&mut bench, "v"), ["n1", "5", "x"], "it is bridged");
+    let partner = get(&mut bench, "v", "bridge_uuid");
+    assert_eq!(bench.ask(&format!("api uuid_kill {partner}")), "+OK\n");
+    bench.wait_ms(2_500);
+    assert_eq!(place(&mut bench, "v"), ["_undef_", "6", "rescue"], "the bridge is over");
+}
+
+#[test]
+fn the_fallback_of_one_call_fires_in_its_epoch_alone() {
+    let mut bench = with_rescue();
+    for (uuid, epoch) in [("u", 3), ("v", 4)] {
+        owned(&mut bench, uuid, "n1", epoch);
+        bench.ask(&format!(
+            "api sched_api +3 fipple-{uuid} lua fipple_fallback.lua {uuid} 3 rescue XML default"
+        ));
+    }
+    bench.wait_ms(3_500);
+    assert_eq!(place(&mut bench, "u"), ["_undef_", "4", "rescue"]);
+    assert_eq!(place(&mut bench, "v"), ["n1", "4", "x"]);
+    assert_eq!(bench.ask("api lua fipple_fallback.lua gone 3 rescue"), "-ERR gone\n");
+}
+
+#[test]
+fn the_fallback_comes_back_for_a_call_that_was_bridged() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "u", "n1", 3);
+    bench.ask("api sched_api +3 fipple-u lua fipple_fallback.lua u 3 rescue");
+    bench.execute("u", "bridge", "sofia/external/1000@host", "");
+    bench.wait_ms(4_000);
+    assert_eq!(place(&mut bench, "u"), ["n1", "3", "x"]);
+    assert_eq!(groups(&mut bench), ["fipple-u"]);
+    let partner = get(&mut bench, "u", "bridge_uuid");
+    bench.ask(&format!("api uuid_kill {partner}"));
+    bench.wait_ms(6_000);
+    assert_eq!(place(&mut bench, "u"), ["_undef_", "4", "rescue"]);
+}
+
+/// A switch with the dialplan that fipple asks an operator to install.
+fn deployed() -> Config {
+    let mut xml_dialplan = XmlDialplan::deployed();
+    xml_dialplan.add(include_str!("../../../deploy/freeswitch/fipple.xml"), "default").unwrap();
+    Config { xml_dialplan, ..Config::default() }
+}
+
+#[test]
+fn a_call_that_nobody_claims_goes_to_the_operators_fallback() {
+    let mut bench = Bench::connected(deployed());
+    bench.say(common::FIRST, "auth ClueCon");
+    let claimed = bench.switch.inbound_call(bench.now, &InboundCall::new("100", "5000")).unwrap();
+    let unclaimed = bench.switch.inbound_call(bench.now, &InboundCall::new("101", "5000")).unwrap();
+    bench.collect();
+    assert_eq!(get(&mut bench, &claimed, "fipple_flow"), "welcome");
+    bench.ask(&format!("api uuid_setvar_multi {claimed} fipple_owner=n1;fipple_epoch=1"));
+    bench.wait_ms(11_000);
+    assert_eq!(place(&mut bench, &claimed), ["n1", "1", "5000"]);
+    assert_eq!(place(&mut bench, &unclaimed), ["_undef_", "1", "fipple_fallback"]);
+}
+
+#[test]
+fn the_timer_of_a_call_can_be_cancelled_and_nothing_of_the_operators_with_it() {
+    let mut bench = Bench::connected(deployed());
+    bench.say(common::FIRST, "auth ClueCon");
+    let uuid = bench.switch.inbound_call(bench.now, &InboundCall::new("100", "5000")).unwrap();
+    bench.ask(&format!("api sched_hangup +100 {uuid}"));
+    assert_eq!(bench.ask(&format!("api sched_del fipple-{uuid}")), "+OK Deleted: 1\n");
+    bench.wait_ms(1_000);
+    assert_eq!(groups(&mut bench), [&*uuid]);
+}
