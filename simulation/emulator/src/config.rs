@@ -27,6 +27,8 @@ pub struct Config {
     pub destinations: Vec<Destination>,
     /// How a destination behaves for which there is no rule.
     pub default_answer: Answer,
+    /// What dialled phones say they are, by the patterns of their destinations; the others are bare testers.
+    pub user_agents: Vec<(String, String)>,
     /// What dialled destinations do after they have answered or failed to; the first that fits.
     pub scripts: Vec<CalleeScript>,
     /// How long a dialled destination may ring if `originate_timeout` does not say it (FreeSWITCH: 60 s).
@@ -70,6 +72,7 @@ impl Default for Config {
                 answer_after: Duration::from_millis(200),
             },
             scripts: Vec::new(),
+            user_agents: Vec::new(),
             originate_timeout: Duration::from_secs(60),
             default_playback: Duration::from_secs(2),
             files: Vec::new(),
@@ -102,6 +105,12 @@ impl Config {
             matches_pattern(&rule.pattern, destination) || matches_pattern(&rule.pattern, address)
         };
         self.destinations.iter().find(fits).map_or(self.default_answer, |rule| rule.answer)
+    }
+
+    /// What the phone of a dialled destination says it is.
+    pub(crate) fn user_agent_of(&self, destination: &str) -> &str {
+        let agent = self.user_agents.iter().find(|(pattern, _)| matches_pattern(pattern, destination));
+        agent.map_or("", |(_, agent)| agent)
     }
 
     /// How long the file at a path plays.
@@ -209,6 +218,8 @@ pub struct InboundCall {
     pub context: String,
     /// Further channel variables, for example `sip_h_X-...` of the INVITE.
     pub variables: Vec<(String, String)>,
+    /// What the caller's phone says it is. Empty for a bare tester, which says as little else as it can.
+    pub user_agent: String,
     /// What the caller does, in this order.
     pub script: Vec<Step>,
 }
@@ -223,6 +234,7 @@ impl InboundCall {
             destination_number: destination_number.into(),
             context: "default".into(),
             variables: Vec::new(),
+            user_agent: String::new(),
             script: Vec::new(),
         }
     }

@@ -386,7 +386,9 @@ impl Switch {
         }
         profile.network_address = "127.0.0.1".into();
         let caller = (profile.caller_id_name.as_str(), profile.caller_id_number.as_str());
-        sip::replied(&mut channel.variables, caller, &profile.destination_number, &mut self.random);
+        let destination = profile.destination_number.as_str();
+        let callee = (destination, self.config.user_agent_of(destination));
+        sip::replied(&mut channel.variables, caller, callee, &mut self.random);
     }
 
     /// An originated leg becomes a caller: its callee is now who it calls from.

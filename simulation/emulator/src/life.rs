@@ -282,7 +282,7 @@ impl Switch {
         self.fire_channel(uuid, "CHANNEL_HANGUP", &[], &[]);
         self.modify(uuid, |channel| {
             if channel.endpoint == Endpoint::Sofia && by == HungUpBy::Remote && answered {
-                channel.variables.set("sip_hangup_disposition", "recv_bye");
+                sip::said_bye(&mut channel.variables);
             }
         });
         self.make_runnable(uuid);

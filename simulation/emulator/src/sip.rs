@@ -9,6 +9,9 @@ const HOST: &str = "127.0.0.1";
 const SWITCH_PORT: &str = "5080";
 const REMOTE_PORT: &str = "6060";
 
+/// What a phone says that it understands.
+const ALLOWED: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, MESSAGE, INFO, UPDATE, REGISTER, REFER, NOTIFY";
+
 /// Sets several variables in their order.
 fn set_all(variables: &mut Variables, entries: &[(&str, &str)]) {
     for (name, value) in entries {
@@ -49,6 +52,11 @@ pub(crate) fn invited(
     let from_uri = format!("{user}@{HOST}:{REMOTE_PORT}");
     let to_uri = format!("{number}@{HOST}:{SWITCH_PORT}");
     let tag = random.tag();
+    // Of what a phone says a bare tester says nothing, and the other way round.
+    let agent = call.user_agent.as_str();
+    let of_phone = |value| if agent.is_empty() { "" } else { value };
+    let of_tester = |value| if agent.is_empty() { value } else { "" };
+    let identity = format!("{};party=calling;screen=yes;privacy=off", full_from(call, &from_uri, ""));
     set_all(
         variables,
         &[
@@ -57,7 +65,7 @@ pub(crate) fn invited(
             ("call_uuid", uuid),
             ("session_id", &session.to_string()),
             ("sip_from_user", user),
-            ("sip_from_port", REMOTE_PORT),
+            ("sip_from_port", of_tester(REMOTE_PORT)),
             ("sip_from_uri", &from_uri),
             ("sip_from_host", HOST),
             ("video_media_flow", "disabled"),
@@ -76,10 +84,13 @@ pub(crate) fn invited(
             ("sofia_profile_name", "external"),
             ("sofia_profile_url", &format!("sip:mod_sofia@{HOST}:{SWITCH_PORT}")),
             ("recovery_profile_name", "external"),
+            ("sip_Remote-Party-ID", of_phone(&identity)),
+            ("sip_cid_type", of_phone("rpid")),
             ("sip_full_via", &via(random)),
             ("sip_from_display", &call.caller_id_name),
             ("sip_full_from", &full_from(call, &from_uri, &tag)),
             ("sip_full_to", &format!("<sip:{to_uri}>")),
+            ("sip_allow", of_phone(ALLOWED)),
         ],
     );
     for part in ["req", "to"] {
@@ -89,9 +100,11 @@ pub(crate) fn invited(
     set_all(
         variables,
         &[
-            ("sip_subject", "call"),
+            ("sip_subject", of_tester("call")),
+            ("sip_user_agent", agent),
             ("sip_via_host", HOST),
             ("sip_via_port", REMOTE_PORT),
+            ("sip_via_rport", of_phone(REMOTE_PORT)),
             ("max_forwards", "70"),
         ],
     );
@@ -107,10 +120,11 @@ fn via(random: &mut Random) -> String {
 }
 
 fn full_from(call: &InboundCall, from_uri: &str, tag: &str) -> String {
+    let tag = if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
     if call.caller_id_name.is_empty() {
-        format!("<sip:{from_uri}>;tag={tag}")
+        format!("<sip:{from_uri}>{tag}")
     } else {
-        format!("\"{}\" <sip:{from_uri}>;tag={tag}", call.caller_id_name)
+        format!("\"{}\" <sip:{from_uri}>{tag}", call.caller_id_name)
     }
 }
 
@@ -251,6 +265,12 @@ pub(crate) fn ended_by_remote(variables: &mut Variables, answered: bool, random:
     );
 }
 
+/// What is set only after CHANNEL_HANGUP when the other side has said BYE.
+pub(crate) fn said_bye(variables: &mut Variables) {
+    set_again(variables, &["sip_user_agent"]);
+    variables.set("sip_hangup_disposition", "recv_bye");
+}
+
 /// Variables of a dialled leg at its CHANNEL_CREATE, after those of the dial string.
 pub(crate) fn dialled(
     variables: &mut Variables,
@@ -301,7 +321,7 @@ fn reply_received(variables: &mut Variables) {
 pub(crate) fn replied(
     variables: &mut Variables,
     (name, caller): (&str, &str),
-    destination: &str,
+    (destination, agent): (&str, &str),
     random: &mut Random,
 ) {
     let (from_tag, to_tag) = (random.tag(), random.tag());
@@ -311,6 +331,8 @@ pub(crate) fn replied(
     set_all(
         variables,
         &[
+            ("sip_user_agent", agent),
+            ("sip_allow", if agent.is_empty() { "" } else { ALLOWED }),
             ("sip_recover_contact", &format!("<sip:{HOST}:{REMOTE_PORT};transport=UDP>")),
             ("sip_full_via", &via),
             ("sip_recover_via", &via),

@@ -150,6 +150,8 @@ fn call_of(events: &[(u64, &Event)]) -> InboundCall {
     call.caller_id_name = event.get("Caller-Caller-ID-Name").to_owned();
     call.context = event.get("Caller-Context").to_owned();
     let with_variables = events.iter().find(|(_, event)| !event.get("variable_uuid").is_empty());
+    call.user_agent =
+        with_variables.map(|(_, event)| event.get("variable_sip_user_agent")).unwrap_or_default().into();
     for (name, value) in with_variables.map(|(_, event)| event.headers.as_slice()).unwrap_or_default() {
         if let Some(name) = name.strip_prefix("variable_").filter(|name| name.starts_with("sip_h_")) {
             call.variables.push((name.to_owned(), value.clone()));

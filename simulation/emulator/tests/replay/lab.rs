@@ -120,6 +120,7 @@ pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
             ("local_ip_v4".into(), "127.0.0.1".into()),
             ("lab_ip".into(), "127.0.0.1".into()),
         ],
+        user_agents: vec![("9*".into(), "FS-lab-1".into())],
         files: files.collect(),
         missing_paths: MISSING_PATHS.iter().map(|path| (*path).into()).collect(),
         lua_scripts: [("fence_app.lua".into(), FENCE_APP.into())].into(),
