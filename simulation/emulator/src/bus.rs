@@ -58,6 +58,27 @@ impl Bus {
         self.close(connection);
     }
 
+    /// Closes a connection that was not accepted.
+    pub(crate) fn refuse(&mut self, connection: ConnectionId) {
+        self.outputs.push_back(Output::Close { connection });
+    }
+
+    /// Says a last word to all and closes them.
+    pub(crate) fn disconnect_all(&mut self, word: &str) {
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for connection in ids {
+            let head = "Content-Type: text/disconnect-notice\n";
+            self.send(connection, format!("{head}Content-Length: {}\n\n{word}", word.len()));
+            self.close(connection);
+        }
+    }
+
+    /// Closes all without a word.
+    pub(crate) fn close_all(&mut self) {
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        ids.into_iter().for_each(|connection| self.close(connection));
+    }
+
     /// Closes without a word.
     pub(crate) fn close(&mut self, connection: ConnectionId) {
         if self.connections.remove(&connection).is_some() {

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::applications::media::Tap;
 use crate::attempt::AttemptId;
 use crate::cause::Cause;
 use crate::dialplan::Action;
 use crate::event::Event;
 use crate::far_end::Script;
+use crate::lifecycle::Track;
 use crate::profile::Profile;
 use crate::switch::{ConnectionId, JobId};
 use crate::time::Time;
@@ -326,6 +328,10 @@ pub(crate) struct Channel {
     pub(crate) digits: String,
     /// Files of `record_session` and `uuid_record`, with the moments they began.
     pub(crate) recordings: Vec<(String, Time)>,
+    /// What the switch has on disk of it.
+    pub(crate) track: Option<Box<Track>>,
+    /// What else listens to or changes its sound, with the files.
+    pub(crate) taps: Vec<(Tap, String)>,
     /// When `show channels` begins to list it.
     pub(crate) listed_at: Time,
     pub(crate) last_application: Option<Action>,

@@ -20,6 +20,10 @@ const LOG_LEVELS: [&str; 8] = ["CONSOLE", "ALERT", "CRIT", "ERR", "WARNING", "NO
 
 impl Switch {
     pub(crate) fn accept(&mut self, id: ConnectionId) {
+        if self.is_stopped() {
+            // Nobody listens on the port.
+            return self.bus.refuse(id);
+        }
         self.bus.connections.insert(id, Connection::new());
         let mut frame = Vec::new();
         encode::write_auth_request(&mut frame);
@@ -126,15 +130,20 @@ impl Switch {
         }
     }
 
+    /// A job has begun for which `exit` waits.
+    pub(crate) fn count_pending_job(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.bus.connections.get_mut(&id) {
+            connection.pending_jobs += 1;
+        }
+    }
+
     fn background(&mut self, id: ConnectionId, request: &Request, command: &str) {
         let job_uuid = request.header("Job-UUID").map(str::to_owned);
         let job_uuid = job_uuid.unwrap_or_else(|| self.random.uuid());
         let mut frame = Vec::new();
         encode::write_job_reply(&mut frame, &job_uuid);
         self.bus.send(id, frame);
-        if let Some(connection) = self.bus.connections.get_mut(&id) {
-            connection.pending_jobs += 1;
-        }
+        self.count_pending_job(id);
         self.run_api(ReplyTo::Background { connection: id, job_uuid }, command);
     }
 

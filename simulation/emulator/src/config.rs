@@ -31,6 +31,9 @@ pub struct Config {
     pub user_agents: Vec<(String, String)>,
     /// What dialled destinations do after they have answered or failed to; the first that fits.
     pub scripts: Vec<CalleeScript>,
+    /// The users of the directory. With none, every user can be dialled and may register; else `user/...` reaches
+    /// only those who have registered.
+    pub directory: Vec<DirectoryUser>,
     /// How long a dialled destination may ring if `originate_timeout` does not say it (FreeSWITCH: 60 s).
     pub originate_timeout: Duration,
     /// How long `playback` takes for a file whose name tells nothing about it.
@@ -73,6 +76,7 @@ impl Default for Config {
             },
             scripts: Vec::new(),
             user_agents: Vec::new(),
+            directory: Vec::new(),
             originate_timeout: Duration::from_secs(60),
             default_playback: Duration::from_secs(2),
             files: Vec::new(),
@@ -119,6 +123,11 @@ impl Config {
         file.map_or(self.default_playback, |(_, length)| *length)
     }
 
+    /// A user of the directory.
+    pub(crate) fn user(&self, id: &str, domain: &str) -> Option<&DirectoryUser> {
+        self.directory.iter().find(|user| user.id == id && user.domain == domain)
+    }
+
     /// What a dialled destination does after that.
     pub(crate) fn script_of(&self, destination: &str) -> Vec<Step> {
         let script = self.scripts.iter().find(|script| matches_pattern(&script.pattern, destination));
@@ -133,6 +142,27 @@ pub struct Destination {
     pub pattern: String,
     /// What happens.
     pub answer: Answer,
+}
+
+/// A user of the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryUser {
+    /// The user's name.
+    pub id: String,
+    /// The domain; registrations use it as realm too.
+    pub domain: String,
+    /// The group of the directory's file.
+    pub group: String,
+    /// `<params>`.
+    pub params: Vec<(String, String)>,
+    /// `<variables>`, which a registration's events carry.
+    pub variables: Vec<(String, String)>,
+}
+
+impl DirectoryUser {
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// What the destinations of one pattern do after their [`Answer`].

@@ -23,8 +23,8 @@ impl Switch {
         common: &[(String, String)],
         purpose: &DialPurpose,
     ) -> Result<Uuid, Cause> {
-        let target = leg.resolve()?;
-        if self.check_sessions().is_err() {
+        let target = self.resolve_leg(leg)?;
+        if self.check_sessions().is_err() || !self.takes_calls(true) {
             return Err(Cause::named("SWITCH_CONGESTION"));
         }
         if leg.has_no_gateway() {
@@ -46,6 +46,19 @@ impl Switch {
         self.fire_channel(&uuid, "CHANNEL_OUTGOING", &[], &[]);
         self.describe_create(&uuid, &variables, &target, purpose);
         Ok(uuid)
+    }
+
+    /// Where a leg leads: a user of the directory to the phone that registered.
+    fn resolve_leg(&mut self, leg: &DialLeg) -> Result<Target, Cause> {
+        let Some((user, domain)) = leg.user_address().filter(|_| !self.config.directory.is_empty()) else {
+            return leg.resolve();
+        };
+        let argument = format!("*/{user}@{domain}");
+        let headers = [("API-Command", "sofia_contact"), ("API-Command-Argument", argument.as_str())];
+        let contact = self.registrations.contact(user, domain);
+        self.fire_core("API", None, &headers, None);
+        let contact = contact.ok_or(Cause::named("USER_NOT_REGISTERED"))?;
+        DialLeg::of(contact.replace("sip:", "")).resolve()
     }
 
     /// Lets a created leg ring: from now on its far end acts.

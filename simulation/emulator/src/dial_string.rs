@@ -69,6 +69,16 @@ impl DialLeg {
         Self { variables, target: rest.trim().to_owned() }
     }
 
+    /// A leg without variables.
+    pub(crate) fn of(target: String) -> Self {
+        Self { variables: Vec::new(), target }
+    }
+
+    /// User and domain of `user/<user>@<domain>`.
+    pub(crate) fn user_address(&self) -> Option<(&str, &str)> {
+        self.target.strip_prefix("user/")?.split_once('@')
+    }
+
     /// Where it leads, or why it leads nowhere.
     pub(crate) fn resolve(&self) -> Result<Target, Cause> {
         let (module, rest) = self.target.split_once('/').unwrap_or((&self.target, ""));

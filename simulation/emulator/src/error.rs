@@ -24,6 +24,15 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// No further phone can register; nothing was changed.
+    #[error("the switch refuses a registration: it holds {limit} already")]
+    TooManyRegistrations {
+        /// The number of registrations.
+        limit: usize,
+    },
+    /// The switch is shut down, shutting down or paused; no call was created.
+    #[error("the switch takes no calls now")]
+    NotTakingCalls,
     /// The task that served the switch has ended; the switch and its calls are gone.
     #[error("the emulated switch has stopped")]
     Stopped,

@@ -153,7 +153,7 @@ impl Switch {
     /// HEARTBEAT and the scheduler's word about it.
     pub(crate) fn heartbeat(&mut self) {
         self.peaks.roll(self.now);
-        let uptime_msec = (self.now.0 / 1000).to_string();
+        let uptime_msec = (self.now.micros_since(self.started) / 1000).to_string();
         let channels = self.channels.len().to_string();
         let last = self.peaks.last_second.to_string();
         let most = self.peaks.most_in_a_second.to_string();
@@ -162,7 +162,7 @@ impl Switch {
         let max = crate::limits::SESSIONS_MAX.to_string();
         let headers = [
             ("Event-Info", "System Ready"),
-            ("Up-Time", &uptime(self.now.0)),
+            ("Up-Time", &uptime(self.now.micros_since(self.started))),
             ("FreeSWITCH-Version", crate::api::status::VERSION),
             ("Uptime-msec", &uptime_msec),
             ("Session-Count", &channels),

@@ -93,6 +93,16 @@ impl Ledger {
         self.records.insert(record.uuid.clone(), record);
     }
 
+    /// A call is back that the switch had lost.
+    pub(crate) fn resurrected(&mut self, uuid: &str) {
+        if let Some(record) = self.records.get_mut(uuid) {
+            record.ended = None;
+            record.cause = "";
+            record.hung_up_by = None;
+            self.journal.add(|| Entry::Created { uuid: record.uuid.clone(), outbound: record.outbound });
+        }
+    }
+
     pub(crate) fn answered(&mut self, uuid: &str, now: Time) {
         if let Some(record) = self.records.get_mut(uuid) {
             record.answered.get_or_insert(now);

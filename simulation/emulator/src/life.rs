@@ -23,6 +23,9 @@ impl Switch {
     pub fn inbound_call(&mut self, now: Time, call: &InboundCall) -> Result<Uuid, Error> {
         self.advance(now);
         self.check_sessions()?;
+        if !self.takes_calls(false) {
+            return Err(Error::NotTakingCalls);
+        }
         let uuid: Uuid = self.random.uuid().into();
         let name = format!("sofia/external/{}@127.0.0.1:6060", call.caller_id_number);
         let mut channel = self.new_channel(uuid.clone(), name, Endpoint::Sofia, false);
@@ -115,6 +118,8 @@ impl Switch {
             wakes_at: None,
             digits: String::new(),
             recordings: Vec::new(),
+            track: None,
+            taps: Vec::new(),
             listed_at: self.now + lag,
             last_application: None,
         }
@@ -244,6 +249,7 @@ impl Switch {
             sip::acknowledged(&mut channel.variables, &mut self.random);
         }
         self.script_heard_answer(uuid);
+        self.track(uuid);
     }
 
     /// Changes what SIP says in a channel's variables.
@@ -291,9 +297,9 @@ impl Switch {
     /// The last events of a channel whose applications have unwound.
     pub(crate) fn finish(&mut self, uuid: &Uuid) {
         self.drop_queue(uuid);
-        self.stop_recordings(uuid);
         let wall = self.wall_micros();
         self.enter_state(uuid, State::Hangup);
+        self.untap_all(uuid);
         self.modify(uuid, |channel| {
             if let Some(profile) = &mut channel.profile {
                 profile.times.hangup = wall;
@@ -343,6 +349,7 @@ impl Switch {
             self.counts.channels_ended += 1;
             self.ledger.ended(uuid, self.now);
             self.delete_tasks_of(uuid);
+            self.end_if_idle();
         }
     }
 }

@@ -43,6 +43,15 @@ pub const DIALLED_LEGS_MAX: usize = 128;
 /// Steps in the script of one far end: more than any caller does in a call.
 pub const FAR_END_STEPS_MAX: usize = 1_024;
 
+/// Phones that are registered at the same time: as many as a large switch serves.
+pub const REGISTRATIONS_MAX: usize = 100_000;
+
+/// Global variables that `global_setvar` may add up to.
+pub const GLOBALS_MAX: usize = 10_000;
+
+/// Recordings and other taps on the sound of one channel.
+pub const TAPS_MAX: usize = 64;
+
 /// Ended calls that the ledger remembers; about 1 KB each.
 pub const LEDGER_ENDED_CALLS_MAX: usize = 20_000;
 
@@ -90,6 +99,12 @@ pub const EXPANSIONS_MAX: usize = 10_000;
 
 /// Keys in the hash table, over all realms.
 pub const HASH_KEYS_MAX: usize = 1_000_000;
+
+/// Keys in the database of `db`, over all realms.
+pub const DATABASE_KEYS_MAX: usize = 1_000_000;
+
+/// Resources that `uuid_limit` counts.
+pub const LIMITS_MAX: usize = 100_000;
 
 /// Scheduled tasks.
 pub const TASKS_MAX: usize = 100_000;

@@ -13,6 +13,8 @@ pub(crate) struct Times {
     pub(crate) hangup: u64,
     pub(crate) transferred: u64,
     pub(crate) bridged: u64,
+    /// When it came back after the switch had died.
+    pub(crate) resurrected: u64,
     /// When it was put on hold last.
     pub(crate) last_hold: u64,
     /// How long it was on hold altogether, in microseconds.
@@ -88,7 +90,7 @@ impl Profile {
         add("Channel-Progress-Media-Time", times.progress_media);
         add("Channel-Hangup-Time", times.hangup);
         add("Channel-Transfer-Time", times.transferred);
-        add("Channel-Resurrect-Time", 0);
+        add("Channel-Resurrect-Time", times.resurrected);
         add("Channel-Bridged-Time", times.bridged);
         add("Channel-Last-Hold", times.last_hold);
         add("Channel-Hold-Accum", times.hold_accum);

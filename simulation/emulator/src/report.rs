@@ -40,7 +40,7 @@ pub(crate) fn add_report(channel: &mut Channel, wall_micros: u64) {
         channel.variables.set(name, (times.hold_accum / divisor).to_string());
     }
     let moments = [
-        ("resurrect", 0),
+        ("resurrect", times.resurrected),
         ("progress", times.progress),
         ("progress_media", times.progress_media),
         ("end", wall_micros),

@@ -14,6 +14,7 @@ use crate::config::{Config, InboundCall};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::limits::{CONNECTION_OUTPUT_MAX, SERVER_INPUT_MAX, SERVER_REQUESTS_MAX, SOCKET_READ_BYTES};
+use crate::registrar::Phone;
 use crate::switch::{ConnectionId, Counts, Input, Output, Switch};
 use crate::time::Time;
 
@@ -25,6 +26,10 @@ enum Request {
     CallerDtmf(String, String, oneshot::Sender<Result<(), Error>>),
     Ledger(oneshot::Sender<Ledger>),
     Counts(oneshot::Sender<Counts>),
+    Register(Box<Phone>, oneshot::Sender<Result<(), Error>>),
+    Unregister(Box<Phone>, oneshot::Sender<()>),
+    Shutdown(oneshot::Sender<()>),
+    Restart { seed: u64, recover: bool, reply: oneshot::Sender<()> },
     DropConnections(oneshot::Sender<()>),
     Stop,
 }
@@ -84,6 +89,26 @@ impl SwitchHandle {
     /// Numbers about the switch.
     pub async fn counts(&self) -> Result<Counts, Error> {
         self.ask(Request::Counts).await
+    }
+
+    /// A phone registers, or refreshes its registration.
+    pub async fn register(&self, phone: Phone) -> Result<(), Error> {
+        self.ask(|reply| Request::Register(Box::new(phone), reply)).await?
+    }
+
+    /// A phone takes its registration back.
+    pub async fn unregister(&self, phone: Phone) -> Result<(), Error> {
+        self.ask(|reply| Request::Unregister(Box::new(phone), reply)).await
+    }
+
+    /// The switch is shut down by whoever runs the machine: see [`Switch::shutdown`].
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.ask(Request::Shutdown).await
+    }
+
+    /// The switch dies and is started again in its place: see [`Switch::restart`].
+    pub async fn restart(&self, seed: u64, recover: bool) -> Result<(), Error> {
+        self.ask(|reply| Request::Restart { seed, recover, reply }).await
     }
 
     /// Cuts all connections at once, without a word; the switch and its calls go on.
@@ -172,6 +197,21 @@ impl Server {
             }
             Request::Counts(reply) => {
                 let _ = reply.send(self.switch.counts());
+            }
+            Request::Register(phone, reply) => {
+                let _ = reply.send(self.switch.register(now, &phone));
+            }
+            Request::Unregister(phone, reply) => {
+                self.switch.unregister(now, &phone);
+                let _ = reply.send(());
+            }
+            Request::Shutdown(reply) => {
+                self.switch.shutdown(now);
+                let _ = reply.send(());
+            }
+            Request::Restart { seed, recover, reply } => {
+                self.switch.restart(now, seed, recover);
+                let _ = reply.send(());
             }
             Request::DropConnections(reply) => {
                 for (id, peer) in std::mem::take(&mut self.peers) {

@@ -10,11 +10,14 @@ use crate::attempt::{AttemptId, Attempts};
 use crate::bus::Bus;
 use crate::channel::{Channel, Uuid};
 use crate::config::Config;
+use crate::database::{Database, Limits};
 use crate::hash::Hash;
 use crate::journal::Entry;
 use crate::ledger::Ledger;
+use crate::lifecycle::{Life, Paused, Track};
 use crate::lua::Scripts;
 use crate::random::Random;
+use crate::registrar::Registrations;
 use crate::schedule::Schedule;
 use crate::time::Time;
 
@@ -86,6 +89,15 @@ pub(crate) enum Timer {
     Attempt(AttemptId),
     /// A leg's far end does the next thing.
     FarEnd(Uuid),
+    /// A shutdown goes on.
+    Life,
+    /// sofia looks whether this user's registration is over.
+    Registration(String, String),
+    /// mod_voicemail answers sofia about a phone that has registered.
+    MessageWaiting {
+        account: String,
+        call_id: String,
+    },
 }
 
 /// An emulated FreeSWITCH. It does nothing by itself: bytes and the time come in through [`Switch::handle`],
@@ -107,11 +119,22 @@ pub struct Switch {
     pub(crate) timers: BTreeSet<(Time, u64, Timer)>,
     timer_sequence: u64,
     pub(crate) attempts: Attempts,
+    pub(crate) registrations: Registrations,
+    pub(crate) life: Life,
+    pub(crate) paused: Paused,
+    /// When this run of the switch began.
+    pub(crate) started: Time,
+    /// Calls of a switch that died, which `sofia recover` brings back.
+    pub(crate) recoverable: VecDeque<(Uuid, Track)>,
+    /// How many API commands run inside one another (`expand`).
+    pub(crate) nested_commands: usize,
     pub(crate) jobs: BTreeMap<JobId, crate::api::Job>,
     pub(crate) next_job: u64,
     /// Connections whose `api` has replied and whose further input waits.
     pub(crate) resumable: VecDeque<ConnectionId>,
     pub(crate) hash: Hash,
+    pub(crate) database: Database,
+    pub(crate) limits: Limits,
     pub(crate) schedule: Schedule,
     pub(crate) scripts: Scripts,
     pub(crate) ledger: Ledger,
@@ -163,10 +186,18 @@ impl Switch {
             timers: BTreeSet::new(),
             timer_sequence: 0,
             attempts: Attempts::default(),
+            registrations: Registrations::default(),
+            life: Life::default(),
+            paused: Paused::default(),
+            started: Time(0),
+            recoverable: VecDeque::new(),
+            nested_commands: 0,
             jobs: BTreeMap::new(),
             next_job: 1,
             resumable: VecDeque::new(),
             hash: Hash::default(),
+            database: Database::default(),
+            limits: Limits::default(),
             schedule: Schedule::default(),
             scripts: Scripts::default(),
             ledger: Ledger::default(),
@@ -283,6 +314,9 @@ impl Switch {
             Timer::Attempt(attempt) => self.attempt_timeout(attempt),
             Timer::FarEnd(uuid) => self.far_end_acts(&uuid),
             Timer::Schedule => self.run_tasks(),
+            Timer::Life => self.go_on_ending(),
+            Timer::Registration(user, domain) => self.check_registration(&user, &domain),
+            Timer::MessageWaiting { account, call_id } => self.tell_messages(&account, &call_id),
             Timer::Heartbeat => {
                 self.heartbeat();
                 self.arm(self.now + self.config.heartbeat, Timer::Heartbeat);
@@ -301,6 +335,11 @@ impl Switch {
                 break;
             }
         }
+    }
+
+    /// Nothing is due any more that was.
+    pub(crate) fn forget_timers(&mut self) {
+        self.timers.clear();
     }
 
     pub(crate) fn arm(&mut self, at: Time, timer: Timer) {

@@ -1,7 +1,13 @@
 //! API commands: how one is run, and how its result gets to whoever asked.
 
+mod directory;
+mod evaluate;
+mod expression;
+mod general;
+mod media;
 mod originate;
 pub(crate) mod show;
+mod sofia;
 pub(crate) mod status;
 mod uuid;
 
@@ -21,6 +27,9 @@ pub(crate) struct Job {
     /// The API event is numbered when the command begins and fired when it has replied.
     event_sequence: u64,
 }
+
+/// The job of a command that runs inside another one.
+const NOBODY: JobId = JobId(0);
 
 /// Where the result of an API command goes.
 #[derive(Debug, Clone)]
@@ -69,6 +78,8 @@ impl Switch {
             "hash" => self.hash.execute(argument),
             "hash_dump" => self.hash.dump(argument),
             "create_uuid" => self.random.uuid(),
+            "sofia" => self.api_sofia(argument),
+            "fsctl" => self.api_fsctl(by, argument),
             "echo" => argument.to_owned(),
             "show" => self.api_show(argument),
             "global_getvar" => self.api_global(argument.trim()),
@@ -77,8 +88,6 @@ impl Switch {
                 self.log(level, text, "");
                 "+OK\n".into()
             }
-            "fsctl" if argument.trim() == "ready_check" => "true".into(),
-            "fsctl" => "-ERR Invalid command\nUSAGE: fsctl [ready_check]\n".into(),
             "sched_api" => self.api_sched_api(argument),
             "sched_del" => self.api_sched_del(argument.trim()),
             "unsched_api" => self.api_unsched_api(argument.trim()),
@@ -89,13 +98,19 @@ impl Switch {
                 encode::percent_encode(&mut encoded, argument);
                 String::from_utf8_lossy(&encoded).into_owned()
             }
+            "uuid_limit" => self.take_limit(argument),
+            "uuid_limit_release" => self.release_limit(argument),
             _ if command.starts_with("uuid_") || command == "hupall" => {
                 return Some(self.execute_uuid_api(command, argument, by));
             }
-            _ => match self.api_status(command) {
-                Some(reply) => reply,
-                None => format!("-ERR {command} Command not found!\n"),
-            },
+            _ => {
+                let found = self
+                    .api_status(command)
+                    .or_else(|| self.api_directory(command, argument))
+                    .or_else(|| self.api_general(by, command, argument))
+                    .or_else(|| self.api_text(by, command, argument));
+                found.unwrap_or_else(|| format!("-ERR {command} Command not found!\n"))
+            }
         };
         Some(reply)
     }
@@ -153,7 +168,7 @@ impl Switch {
         }
     }
 
-    fn api_global(&self, name: &str) -> String {
+    pub(super) fn api_global(&self, name: &str) -> String {
         if name == "core_uuid" {
             return self.core_uuid.clone();
         }

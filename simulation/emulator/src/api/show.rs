@@ -85,6 +85,23 @@ const NOT_OF_PARTNER: [&str; 2] = ["call_uuid", "hostname"];
 const TASK_COLUMNS: [&str; 6] =
     ["task_id", "task_desc", "task_group", "task_runtime", "task_sql_manager", "hostname"];
 
+/// How many of [`CHANNEL_COLUMNS`] `show detailed_calls` has: those before the first profile's.
+const DETAILED_COLUMNS: usize = 32;
+
+/// Columns of `show registrations`.
+const REGISTRATION_COLUMNS: [&str; 10] = [
+    "reg_user",
+    "realm",
+    "token",
+    "url",
+    "expires",
+    "network_ip",
+    "network_port",
+    "network_proto",
+    "hostname",
+    "metadata",
+];
+
 /// One channel's values for [`CHANNEL_COLUMNS`].
 type Row = Vec<String>;
 
@@ -118,6 +135,7 @@ impl Listing {
 enum Form {
     Delimited(char),
     Json,
+    Xml,
 }
 
 impl Switch {
@@ -125,6 +143,7 @@ impl Switch {
         let words: Vec<&str> = argument.split_ascii_whitespace().collect();
         let form = match words.iter().position(|word| *word == "as").map(|index| &words[index + 1..]) {
             Some(["json", ..]) => Form::Json,
+            Some(["xml", ..]) => Form::Xml,
             Some(["delim", delimiter, ..]) => Form::Delimited(delimiter.chars().next().unwrap_or(',')),
             _ => Form::Delimited(','),
         };
@@ -133,10 +152,12 @@ impl Switch {
             Some("channels") => (CHANNEL_COLUMNS.map(str::to_owned).to_vec(), self.channel_rows()),
             Some("calls") => self.call_rows(false),
             Some("bridged_calls") => self.call_rows(true),
+            Some("detailed_calls") => self.detailed_rows(false),
+            Some("detailed_bridged_calls") => self.detailed_rows(true),
+            Some("status") => return self.status(),
             Some("interfaces") => (INTERFACE_COLUMNS.map(str::to_owned).to_vec(), interface_rows()),
             Some("tasks") => (TASK_COLUMNS.map(str::to_owned).to_vec(), self.task_rows()),
-            // Nobody registers at a switch without SIP.
-            Some("registrations") => (Vec::new(), Vec::new()),
+            Some("registrations") => (REGISTRATION_COLUMNS.map(str::to_owned).to_vec(), self.registration_rows()),
             _ => return "-USAGE: codec|endpoint|application|api|dialplan|file|timer|calls [count]|channels [count|like <match string>]|calls|...\n".into(),
         };
         match words.get(1..) {
@@ -146,6 +167,7 @@ impl Switch {
         }
         match form {
             Form::Json => as_json(&columns, &rows),
+            Form::Xml => as_xml(&columns, &rows),
             Form::Delimited(delimiter) => as_text(&columns, &rows, delimiter),
         }
     }
@@ -158,6 +180,54 @@ impl Switch {
             .iter()
             .filter(|uuid| self.channels.get(*uuid).is_some_and(|channel| channel.listed_at <= self.now));
         ended.chain(living.filter_map(|uuid| self.channel_row(uuid))).collect()
+    }
+
+    /// `show detailed_calls`: all columns of both legs but those of the first profile.
+    fn detailed_rows(&self, bridged: bool) -> (Vec<String>, Vec<Row>) {
+        let own = &CHANNEL_COLUMNS[..DETAILED_COLUMNS];
+        let mut columns: Vec<String> = own.iter().map(|name| (*name).to_owned()).collect();
+        columns.extend(own.iter().map(|name| format!("b_{name}")));
+        columns.push("call_created_epoch".into());
+        let mut rows = Vec::new();
+        for mut row in self.channel_rows() {
+            let channel = self.channels.get(row[0].as_str());
+            let partner =
+                channel.and_then(|channel| channel.bridge_partner()).and_then(|uuid| self.channels.get(uuid));
+            let is_partner =
+                partner.is_some() && channel.is_some_and(|channel| *channel.call_uuid != *channel.uuid);
+            if is_partner || (bridged && partner.is_none()) {
+                continue;
+            }
+            let partner = partner.and_then(|partner| self.channel_row(&partner.uuid));
+            row.truncate(DETAILED_COLUMNS);
+            let created = partner.as_ref().map(|row| row[3].clone()).unwrap_or_default();
+            let partner = partner.unwrap_or_else(|| vec![String::new(); DETAILED_COLUMNS]);
+            row.extend(partner.into_iter().take(DETAILED_COLUMNS));
+            row.push(created);
+            rows.push(row);
+        }
+        (columns, rows)
+    }
+
+    fn registration_rows(&self) -> Vec<Row> {
+        let standing = self.registrations.iter().filter(|registration| registration.expires_at > self.now);
+        standing
+            .map(|registration| {
+                let phone = &registration.phone;
+                vec![
+                    phone.user.clone(),
+                    phone.domain.clone(),
+                    registration.call_id.clone(),
+                    format!("sofia/internal/sip:{}@{}:{}", phone.user, phone.ip, phone.port),
+                    registration.kept_until_epoch.to_string(),
+                    phone.ip.clone(),
+                    phone.port.to_string(),
+                    "udp".to_owned(),
+                    self.config.switch_name.clone(),
+                    String::new(),
+                ]
+            })
+            .collect()
     }
 
     /// Unbridged channels, and bridged ones with their partners in one row. `bridged` leaves out the former.
@@ -286,6 +356,22 @@ fn as_json(columns: &[String], rows: &[Row]) -> String {
     }
     json.extend_from_slice(b"]}\n");
     String::from_utf8_lossy(&json).into_owned()
+}
+
+fn as_xml(columns: &[String], rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "<result row_count=\"0\"/>\n".into();
+    }
+    let escaped = |value: &str| value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let mut xml = format!("<result row_count=\"{}\">\n", rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        xml += &format!("  <row row_id=\"{}\">\n", index + 1);
+        for (column, value) in columns.iter().zip(row) {
+            xml += &format!("    <{column}>{}</{column}>\n", escaped(value));
+        }
+        xml += "  </row>\n";
+    }
+    xml + "</result>\n"
 }
 
 fn as_text(columns: &[String], rows: &[Row], delimiter: char) -> String {

@@ -2,7 +2,7 @@
 
 use crate::limits::SESSIONS_MAX;
 use crate::switch::Switch;
-use crate::time::{Date, uptime};
+use crate::time::uptime;
 
 /// `FreeSWITCH-Version`: that of the transcripts.
 pub(crate) const VERSION: &str = "1.11.3-dev~64bit";
@@ -13,13 +13,9 @@ impl Switch {
         Some(match command {
             "status" => self.status(),
             "version" => format!("FreeSWITCH Version {VERSION} ( 64bit)\n"),
-            "uptime" => format!("{}\n", self.now.0 / 1_000_000),
+            "uptime" => format!("{}\n", self.now.micros_since(self.started) / 1_000_000),
             "hostname" => self.config.hostname.clone(),
             "switchname" => self.config.switch_name.clone(),
-            "strepoch" => (self.wall_micros() / 1_000_000).to_string(),
-            "strmicroepoch" => self.wall_micros().to_string(),
-            "strftime" => Date::from_unix_micros(self.wall_micros()).local(),
-            "reloadxml" => "+OK [Success]\n".into(),
             _ => return None,
         })
     }
@@ -33,7 +29,7 @@ impl Switch {
              {sessions} session(s) - peak {peak}, last 5min {peak} \n\
              {last} session(s) per Sec out of max 1000, peak {most}, last 5min {most} \n\
              {SESSIONS_MAX} session(s) max\nmin idle cpu 0.00/100.00\nCurrent Stack Size/Max 240K/240K\n",
-            uptime(self.now.0)
+            uptime(self.now.micros_since(self.started))
         )
     }
 }

@@ -8,7 +8,7 @@ use crate::dialplan::Action;
 use crate::event::Event;
 use crate::ledger::HungUpBy;
 use crate::switch::{ConnectionId, Switch};
-use fipple_protocol::esl::encode;
+use fipple_protocol::esl::encode::{self, EventSource};
 
 const NO_CHANNEL: &str = "-ERR No such channel!\n";
 const SETVAR_MULTI_USAGE: &str = "<uuid> <var>=<value>;<var>=<value>...";
@@ -29,6 +29,9 @@ impl Switch {
             return format!("-USAGE: {usage}\n");
         }
         let (target, rest) = split_word(argument);
+        if let Some(reply) = self.api_uuid_media(command, argument) {
+            return reply;
+        }
         match command {
             "uuid_exists" => return self.channels.contains_key(target).to_string(),
             "uuid_bridge" => return self.api_bridge(target, rest.trim()),
@@ -129,6 +132,7 @@ impl Switch {
             match form {
                 "json" => encode::write_json(&mut text, event),
                 "xml" => encode::write_xml(&mut text, event),
+                "plain" => write_bracketed(&mut text, event),
                 _ => encode::write_plain(&mut text, event),
             }
             String::from_utf8_lossy(&text).into_owned()
@@ -219,9 +223,19 @@ impl Switch {
                 self.stop_recording(uuid, path);
                 "+OK Success\n".into()
             }
+            "mask" | "unmask" => {
+                let recorded = self.channels[uuid].taps.iter().any(|(_, file)| file == path.trim());
+                if recorded { "+OK Success\n".into() } else { "-ERR Operation failed\n".into() }
+            }
             _ => "-USAGE: <uuid> [start|stop|mask|unmask] <path> [<limit>]\n".into(),
         }
     }
+}
+
+/// The form that `uuid_dump` has when it is asked for `plain`: not encoded (transcript l_state_rebuild/state_queries).
+fn write_bracketed(text: &mut Vec<u8>, event: &Event<'_>) {
+    event.visit_headers(&mut |name, value| text.extend_from_slice(format!("{name}: [{value}]\n").as_bytes()));
+    text.push(b'\n');
 }
 
 /// What a command answers that lacks arguments.

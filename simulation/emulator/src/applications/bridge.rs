@@ -152,6 +152,8 @@ impl Switch {
         self.set_variable(second, "call_uuid", &**first);
         self.set_bridge_variables(first, second);
         self.set_bridge_variables(second, first);
+        self.track(first);
+        self.track(second);
     }
 
     fn set_bridge_variables(&mut self, uuid: &Uuid, other: &Uuid) {

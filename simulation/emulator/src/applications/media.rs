@@ -6,7 +6,10 @@ use super::Started;
 use crate::cause::Cause;
 use crate::channel::{Doing, Uuid};
 use crate::config::Config;
+use crate::custom::{Contents, Origin};
+use crate::event::EventName;
 use crate::ledger::HungUpBy;
+use crate::limits::TAPS_MAX;
 use crate::switch::Switch;
 use crate::time::Time;
 
@@ -17,7 +20,65 @@ const SAMPLES_PER_MS: u64 = 8;
 /// long before.
 const RECORD_MAX_SECONDS: u64 = 3_600;
 
+/// What can sit on a channel's sound (a media bug).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tap {
+    SessionRecord,
+    Displace,
+}
+
+impl Tap {
+    /// `Media-Bug-Function`.
+    pub(crate) fn function(self) -> &'static str {
+        match self {
+            Self::SessionRecord => "session_record",
+            Self::Displace => "displace",
+        }
+    }
+}
+
 impl Switch {
+    /// Puts a tap on a channel's sound, and tells it (transcript
+    /// m_transfer/uuid_transfer_inline_broadcast_record_schedhangup).
+    pub(crate) fn tap(&mut self, uuid: &Uuid, tap: Tap, path: &str) {
+        if self.channels.get(uuid).is_some_and(|channel| channel.taps.len() < TAPS_MAX) {
+            self.modify(uuid, |channel| channel.taps.push((tap, path.to_owned())));
+            let origin = ("switch_core_media_bug.c", "switch_core_media_bug_add", "1014");
+            self.tell_tap(uuid, "MEDIA_BUG_START", origin, tap, path);
+        }
+    }
+
+    /// Takes a tap off, if it is there, and tells it.
+    pub(crate) fn untap(&mut self, uuid: &Uuid, tap: Tap, path: &str) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        let position = channel.taps.iter().position(|(own, file)| *own == tap && file == path);
+        let Some(position) = position else { return };
+        channel.taps.remove(position);
+        let origin = ("switch_core_media_bug.c", "switch_core_media_bug_destroy", "84");
+        self.tell_tap(uuid, "MEDIA_BUG_STOP", origin, tap, path);
+    }
+
+    /// A channel ends: so does all that sits on its sound.
+    pub(crate) fn untap_all(&mut self, uuid: &Uuid) {
+        self.stop_recordings(uuid);
+        let taps = self.channels.get(uuid).map(|channel| channel.taps.clone()).unwrap_or_default();
+        for (tap, path) in taps {
+            self.untap(uuid, tap, &path);
+        }
+    }
+
+    fn tell_tap(&mut self, uuid: &str, name: EventName, origin: Origin, tap: Tap, path: &str) {
+        let before = [("Media-Bug-Function", tap.function()), ("Media-Bug-Target", path)];
+        let contents =
+            Contents { before: &before, channel: Some(uuid), variables: true, ..Contents::default() };
+        self.fire_with(name, None, origin, contents);
+    }
+
+    fn tell_record(&mut self, uuid: &str, name: EventName, origin: Origin, after: &[(&str, &str)]) {
+        let contents = Contents { channel: Some(uuid), variables: true, after, ..Contents::default() };
+        self.fire_with(name, None, origin, contents);
+    }
+
     pub(super) fn start_playback(&mut self, uuid: &Uuid, path: &str, endless: bool) -> Started {
         if path.is_empty() || self.is_missing(path) {
             return Started::Done(Some("FILE NOT FOUND"));
@@ -65,15 +126,28 @@ impl Switch {
             || words.next().and_then(|word| word.parse::<u64>().ok()).filter(|&number| number > 0);
         let limit = number().unwrap_or(RECORD_MAX_SECONDS);
         let silence = number().and_then(|_| number()).unwrap_or(limit);
-        self.fire_channel(uuid, "RECORD_START", &[], &[("Record-File-Path", path)]);
+        let origin = ("switch_ivr_play_say.c", "switch_ivr_record_file_event", "770");
+        self.tell_record(uuid, "RECORD_START", origin, &[("Record-File-Path", path)]);
         let until = self.now + Duration::from_secs(limit.min(silence));
         Started::Runs(Doing::Record { path: path.to_owned(), since: self.now }, Some(until))
     }
 
     pub(super) fn end_record(&mut self, uuid: &Uuid, path: &str, since: Time) {
         let recorded_ms = self.now.micros_since(since) / 1000;
-        self.set_record_variables(uuid, recorded_ms);
-        self.fire_channel(uuid, "RECORD_STOP", &[], &[("Record-File-Path", path)]);
+        let samples = recorded_ms * SAMPLES_PER_MS;
+        let size = file_size_bytes(samples).to_string();
+        for (name, value) in [
+            ("silence_hits_exhausted", "false"),
+            ("record_record_file_size", &size),
+            ("record_file_size", &size),
+            ("record_seconds", &(recorded_ms / 1000).to_string()),
+            ("record_ms", &recorded_ms.to_string()),
+            ("record_samples", &samples.to_string()),
+        ] {
+            self.set_variable(uuid, name, value);
+        }
+        let origin = ("switch_ivr_play_say.c", "switch_ivr_record_file_event", "1033");
+        self.tell_record(uuid, "RECORD_STOP", origin, &[("Record-File-Path", path)]);
     }
 
     /// `record_session`.
@@ -88,7 +162,9 @@ impl Switch {
         if !self.cannot_record(uuid, path) {
             let now = self.now;
             self.modify(uuid, |channel| channel.recordings.push((path.to_owned(), now)));
-            self.fire_channel(uuid, "RECORD_START", &[], &[("Record-File-Path", path)]);
+            let origin = ("switch_ivr_async.c", "record_callback", "1482");
+            self.tell_record(uuid, "RECORD_START", origin, &[("Record-File-Path", path)]);
+            self.tap(uuid, Tap::SessionRecord, path);
         }
     }
 
@@ -103,7 +179,9 @@ impl Switch {
             let recorded_ms = self.now.micros_since(since) / 1000;
             self.set_record_variables(uuid, recorded_ms);
             let after = [("Record-File-Path", path.as_str()), ("Record-Completion-Cause", "success-maxtime")];
-            self.fire_channel(uuid, "RECORD_STOP", &[], &after);
+            let origin = ("switch_ivr_async.c", "send_record_stop_event", "1241");
+            self.tell_record(uuid, "RECORD_STOP", origin, &after);
+            self.untap(uuid, Tap::SessionRecord, &path);
         }
     }
 
@@ -114,11 +192,11 @@ impl Switch {
     fn set_record_variables(&mut self, uuid: &Uuid, recorded_ms: u64) {
         let samples = recorded_ms * SAMPLES_PER_MS;
         self.modify(uuid, |channel| {
-            // 44 bytes of header and two bytes a sample of a WAV file.
-            channel.variables.set("record_file_size", (44 + samples * 2).to_string());
+            channel.variables.set("record_file_size", file_size_bytes(samples).to_string());
             channel.variables.set("record_samples", samples.to_string());
             channel.variables.set("record_seconds", (recorded_ms / 1000).to_string());
             channel.variables.set("record_ms", recorded_ms.to_string());
+            channel.variables.set("record_completion_cause", "success-maxtime");
         });
     }
 
@@ -134,6 +212,11 @@ impl Switch {
     fn is_missing(&self, path: &str) -> bool {
         self.config.missing_paths.iter().any(|prefix| path.starts_with(prefix.as_str()))
     }
+}
+
+/// A WAV file: 44 bytes of header and two bytes a sample.
+fn file_size_bytes(samples: u64) -> u64 {
+    44 + samples * 2
 }
 
 /// How long a file plays: `tone_stream://%(on,off,freq...)` with `;loops=N`, `silence_stream://ms`,

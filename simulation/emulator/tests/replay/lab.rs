@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fipple_emulator::Config;
 use fipple_emulator::cause::Cause;
-use fipple_emulator::config::{Answer, Destination};
+use fipple_emulator::config::{Answer, Destination, DirectoryUser};
 use fipple_emulator::dialplan::{Action, Dialplan, Extension};
 
 /// What each destination ran, read off the CHANNEL_EXECUTE events of the recordings.
@@ -86,6 +86,26 @@ const MISSING_PATHS: &[&str] = &[
     "http://127.0.0.1:8092/file.wav",
 ];
 
+/// The users of the lab's directory: twenty extensions, and those of the Event Socket, who have no variables.
+fn directory() -> Vec<DirectoryUser> {
+    let user = |id: String, variables: &[(&str, String)]| DirectoryUser {
+        id,
+        domain: "lab.local".into(),
+        group: "default".into(),
+        params: vec![("password".into(), "1234".into())],
+        variables: variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+    };
+    let extensions = (1000..1020).map(|number| {
+        let variables = [
+            ("user_context", "default".to_owned()),
+            ("effective_caller_id_name", format!("Ext {number}")),
+            ("effective_caller_id_number", number.to_string()),
+        ];
+        user(number.to_string(), &variables)
+    });
+    extensions.chain(["ctl", "ctl2", "ctl3"].map(|id| user(id.into(), &[]))).collect()
+}
+
 /// The switch of the recordings, with its wall clock set.
 pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
     let extensions = DIALPLAN.iter().map(|(destination, actions)| Extension {
@@ -115,6 +135,7 @@ pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
             refuses("test@127.0.0.1:6099", "NORMAL_TEMPORARY_FAILURE"),
             Destination { pattern: "9*".into(), answer: itself },
         ],
+        directory: directory(),
         globals: vec![
             ("domain".into(), "lab.local".into()),
             ("local_ip_v4".into(), "127.0.0.1".into()),
