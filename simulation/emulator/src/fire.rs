@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::channel::{State, carries_variables};
 use crate::connection::split_word;
+use crate::custom::Contents;
 use crate::event::{self, Event, EventName};
 use crate::switch::Switch;
 use crate::time::{Date, uptime};
@@ -117,24 +118,21 @@ impl Switch {
     pub(crate) fn fire_from_script(
         &mut self,
         name: &str,
-        subclass: String,
-        headers: Vec<(String, String)>,
-        body: String,
+        subclass: &str,
+        headers: &[(String, String)],
+        body: &str,
     ) {
-        let sequence = self.next_sequence();
-        self.bus.events_fired += 1;
+        self.note_step_verdict(subclass, headers);
+        let before: Vec<(&str, &str)> =
+            headers.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let contents = Contents { before: &before, body: Some(body), ..Contents::default() };
+        let origin = ("switch_cpp.cpp", "Event", "315");
         // As mod_lua names it: a subclass makes it CUSTOM, an unknown name MESSAGE.
-        let name = if subclass.is_empty() { event::known_name(name).unwrap_or("MESSAGE") } else { "CUSTOM" };
-        let stamp = self.stamp(sequence);
-        let mut event = Event::new(name);
-        add_headers_of(&mut event, name, ("switch_cpp.cpp", "Event", "315"), &stamp);
-        if name == "CUSTOM" {
-            event.add("Event-Subclass", subclass.clone());
-            event.subclass = Some(subclass);
+        if subclass.is_empty() {
+            self.fire_with(event::known_name(name).unwrap_or("MESSAGE"), None, origin, contents);
+        } else {
+            self.fire_custom(subclass, origin, contents);
         }
-        headers.into_iter().for_each(|(key, value)| event.add(key, value));
-        event.body = Some(body).filter(|body| !body.is_empty());
-        self.bus.publish(&event);
     }
 
     /// Sets the running state and tells it.
@@ -203,6 +201,9 @@ impl Switch {
         let name = position.map_or("CHANNEL_APPLICATION".to_owned(), |index| headers.remove(index).1);
         if !headers.iter().any(|(key, _)| key == "Unique-ID") {
             headers.push(("Unique-ID".into(), uuid.to_owned()));
+        }
+        if let Some((_, subclass)) = headers.iter().find(|(key, _)| key == "Event-Subclass") {
+            self.note_step_verdict(subclass, &headers);
         }
         self.fire_composed(split_word(&name).0, headers, None, true);
     }

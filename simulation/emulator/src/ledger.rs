@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::channel::Uuid;
+use crate::fence::Fence;
 use crate::journal::{Entry, Journal};
 use crate::limits::{LEDGER_ENDED_CALLS_MAX, LEDGER_EXECUTIONS_MAX};
 use crate::switch::ConnectionId;
@@ -69,6 +70,7 @@ pub struct Ledger {
     records: BTreeMap<Uuid, CallRecord>,
     ended: VecDeque<Uuid>,
     dropped: u64,
+    pub(crate) fences: BTreeMap<Uuid, Fence>,
     pub(crate) journal: Journal,
 }
 
@@ -90,6 +92,7 @@ impl Ledger {
 
     pub(crate) fn created(&mut self, record: CallRecord) {
         self.journal.add(|| Entry::Created { uuid: record.uuid.clone(), outbound: record.outbound });
+        self.fences.remove(&record.uuid);
         self.records.insert(record.uuid.clone(), record);
     }
 
@@ -159,6 +162,7 @@ impl Ledger {
             // A uuid can be used again (origination_uuid): a living call keeps its record.
             if self.records.get(&oldest).is_some_and(|record| record.ended.is_some()) {
                 self.records.remove(&oldest);
+                self.fences.remove(&oldest);
                 self.dropped += 1;
             }
         }

@@ -41,6 +41,7 @@ pub mod config;
 pub mod dialplan;
 pub mod error;
 pub mod far_end;
+pub mod fence;
 pub mod journal;
 pub mod ledger;
 pub mod limits;

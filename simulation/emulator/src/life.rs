@@ -203,6 +203,7 @@ impl Switch {
 
     pub(crate) fn set_variable(&mut self, uuid: &str, name: &str, value: impl Into<String>) {
         self.modify(uuid, |channel| channel.variables.set(name, value));
+        self.note_epoch(uuid, name);
     }
 
     pub(crate) fn set_call_state(&mut self, uuid: &str, state: CallState) {

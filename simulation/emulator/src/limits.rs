@@ -61,6 +61,9 @@ pub const LEDGER_EXECUTIONS_MAX: usize = 512;
 /// Entries of the journal that nobody has taken: what happens between two looks at it, by far.
 pub const JOURNAL_ENTRIES_MAX: usize = 100_000;
 
+/// Fenced steps of one call that the ledger remembers: runs and what was said of them.
+pub const LEDGER_STEPS_MAX: usize = 1_024;
+
 /// Concurrent sessions, as the lab's FreeSWITCH was configured. More calls are refused.
 pub const SESSIONS_MAX: usize = 4_000;
 

@@ -82,6 +82,7 @@ impl Switch {
         self.set_loops(uuid, command.as_ref());
         self.announce(uuid, &action, &application_uuid);
         self.counts.executions += 1;
+        self.note_step_run(uuid, &action.application, &application_uuid);
         self.ledger.started(
             uuid,
             Execution {

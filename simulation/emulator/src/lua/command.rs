@@ -132,7 +132,7 @@ impl Switch {
                 Answer::Text(result)
             }
             Question::Fire { name, subclass, body, headers } => {
-                self.fire_from_script(&name, subclass, headers, body);
+                self.fire_from_script(&name, &subclass, &headers, &body);
                 Answer::Truth(true)
             }
             Question::Log { level, text } => {

@@ -1,0 +1,266 @@
+//! Controllers that race for a call, one of them stale with all its steps queued: nothing is repeated, nothing is lost.
+//! The scripts are held up at random between any two things that they do, and the same races without the fence go wrong.
+#![allow(clippy::unwrap_used, reason = "it is test code, which clippy sees only in #[test]")]
+
+use std::time::Duration;
+
+use fipple_emulator::random::Random;
+use fipple_emulator::{Config, ConnectionId, Input, Output, Switch, Time};
+
+const SEEDS: u64 = 150;
+
+/// The steps of the flow: what they write down is `trail`, an array on the channel.
+const STEPS: u64 = 6;
+
+const OBSERVER: ConnectionId = ConnectionId(9);
+
+/// A switch whose controllers do not wait for each other.
+struct Race {
+    switch: Switch,
+    now: Time,
+    random: Random,
+    heard: Vec<(ConnectionId, Vec<u8>)>,
+}
+
+impl Race {
+    fn new(seed: u64, config: Config) -> Self {
+        let config = Config { heartbeat: Duration::from_secs(1_000_000), ..config };
+        let mut race = Self {
+            switch: Switch::new(config, seed),
+            now: Time(0),
+            random: Random::new(seed ^ 0x5eed),
+            heard: Vec::new(),
+        };
+        for connection in (1..=4).map(ConnectionId).chain([OBSERVER]) {
+            race.switch.handle(race.now, Input::Connected(connection));
+            race.say(connection, "auth ClueCon");
+        }
+        race.ask("originate {origination_uuid=u,fipple_epoch=1,fipple_done=0}null/x &park()");
+        race
+    }
+
+    fn say(&mut self, connection: ConnectionId, command: &str) {
+        self.switch.handle(self.now, Input::Received(connection, format!("{command}\n\n").as_bytes()));
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.switch.poll_output() {
+            if let Output::Send { connection, bytes } = output {
+                self.heard.push((connection, bytes.to_vec()));
+            }
+        }
+    }
+
+    fn wait(&mut self, milliseconds: u64) {
+        let end = self.now + Duration::from_millis(milliseconds);
+        while let Some(at) = self.switch.next_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.switch.on_timeout(self.now);
+            self.collect();
+        }
+        self.now = end;
+        self.switch.on_timeout(end);
+        self.collect();
+    }
+
+    fn wait_up_to(&mut self, milliseconds: u64) {
+        let milliseconds = self.random.in_range(&(0..=milliseconds));
+        self.wait(milliseconds);
+    }
+
+    /// An API command of the observer, however long it takes.
+    fn ask(&mut self, command: &str) -> String {
+        self.heard.clear();
+        self.say(OBSERVER, &format!("api {command}"));
+        for _ in 0..10_000 {
+            if let Some((_, reply)) = self.heard.iter().find(|(connection, _)| *connection == OBSERVER) {
+                let text = String::from_utf8(reply.clone()).unwrap();
+                return text.split_once("\n\n").unwrap().1.to_owned();
+            }
+            self.wait(1);
+        }
+        panic!("no reply to {command}");
+    }
+
+    fn variable(&mut self, name: &str) -> String {
+        self.ask(&format!("uuid_getvar u {name}"))
+    }
+
+    fn number(&mut self, name: &str) -> u64 {
+        self.variable(name).parse().unwrap_or(0)
+    }
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The application of a step: every other plays something, so that others come while it runs.
+fn application(step: u64) -> (&'static str, String) {
+    match step % 2 {
+        1 => ("push", format!("trail={step}")),
+        _ => ("playback", format!("tone_stream://%({},0,440)", 20 * step)),
+    }
+}
+
+/// How a controller sends a step.
+#[derive(Clone, Copy, PartialEq)]
+enum Sent {
+    Script,
+    Snippet,
+    Bare,
+}
+
+fn message(how: Sent, epoch: u64, step: u64) -> String {
+    let (name, argument) = application(step);
+    let before = step - 1;
+    let (name, argument) = match how {
+        Sent::Script => ("lua", format!("fipple_step.lua {epoch} {step} {name} {}", hex(&argument))),
+        Sent::Snippet => (
+            "execute_extension",
+            format!(
+                "%;[fipple_run={step}:{epoch};fe={epoch};fd={before};fn={step};fx={name}:{argument}]step XML fipple"
+            ),
+        ),
+        Sent::Bare => (name, argument),
+    };
+    format!(
+        "sendmsg u\ncall-command: execute\nexecute-app-name: {name}\nexecute-app-arg: {argument}\nevent-lock: true"
+    )
+}
+
+/// A first controller that queues its steps and never hears that others took the call, a second and a third that take
+/// it at some moment and go on from what they find. Gives what the steps wrote, and the switch.
+fn run(seed: u64, how: Sent) -> (String, Race) {
+    run_with(seed, how, Config { lua_pause_ms: 0..=seed % 4, ..Config::default() })
+}
+
+fn run_with(seed: u64, how: Sent, config: Config) -> (String, Race) {
+    let mut race = Race::new(seed, config);
+    let mut unsent: Vec<u64> = (1..=STEPS).collect();
+    for taker in 2..=3 {
+        let first = race.random.in_range(&(0..=STEPS)) as usize;
+        for step in unsent.drain(..first.min(unsent.len())).collect::<Vec<_>>() {
+            race.say(ConnectionId(1), &message(how, 1, step));
+        }
+        race.wait_up_to(300);
+        if how != Sent::Bare {
+            let reply = race.ask(&format!("lua fipple_fence.lua take node{taker} u:{taker}"));
+            assert_eq!(reply, format!("+OK u {taker}\n"));
+        }
+        let done = match how {
+            Sent::Bare => race.variable("trail").matches(|digit: char| digit.is_ascii_digit()).count() as u64,
+            _ => race.number("fipple_done"),
+        };
+        for step in done + 1..=STEPS {
+            race.say(ConnectionId(taker), &message(how, taker, step));
+            if race.random.in_range(&(0..=3)) == 0 {
+                race.wait_up_to(50);
+            }
+        }
+        race.wait_up_to(200);
+    }
+    for step in unsent {
+        race.say(ConnectionId(1), &message(how, 1, step));
+    }
+    race.wait(20_000);
+    (race.variable("trail"), race)
+}
+
+fn assert_exact(how: Sent) {
+    let mut stale = 0;
+    for seed in 0..SEEDS {
+        let (trail, mut race) = run(seed, how);
+        assert_eq!(trail, "ARRAY::1|:3|:5", "seed {seed}");
+        assert_eq!(race.variable("fipple_done"), STEPS.to_string(), "seed {seed}");
+        assert_eq!(race.variable("fipple_run"), "_undef_", "seed {seed}");
+        let fence = race.switch.ledger().fence("u").unwrap();
+        assert_eq!(fence.violations(), [""; 0], "seed {seed}");
+        let runs: Vec<u64> = fence.runs.iter().map(|run| run.step).collect();
+        assert_eq!(runs, (1..=STEPS).collect::<Vec<_>>(), "seed {seed}");
+        for verdict in &fence.verdicts {
+            // Each epoch is one controller's.
+            assert_eq!(verdict.connection, Some(ConnectionId(verdict.epoch)), "seed {seed}");
+        }
+        let done = fence.verdicts.iter().filter(|verdict| verdict.result == "done").count();
+        assert_eq!(done as u64, STEPS, "seed {seed}");
+        stale += fence.verdicts.iter().filter(|verdict| verdict.result == "stale").count();
+    }
+    assert!(stale as u64 > SEEDS, "only {stale} steps were stale");
+}
+
+#[test]
+fn the_script_lets_each_step_run_once() {
+    assert_exact(Sent::Script);
+}
+
+#[test]
+fn the_snippet_lets_each_step_run_once() {
+    assert_exact(Sent::Snippet);
+}
+
+#[test]
+fn without_a_fence_steps_are_repeated() {
+    let wrong = (0..SEEDS).filter(|seed| run(*seed, Sent::Bare).0 != "ARRAY::1|:3|:5").count() as u64;
+    assert!(wrong > SEEDS / 2, "only {wrong} of {SEEDS} races went wrong");
+}
+
+#[test]
+fn a_step_that_looks_at_the_epoch_before_it_marks_runs_unseen() {
+    let text = include_str!("../../../deploy/freeswitch/scripts/fipple_step.lua");
+    let mark = "session:setVariable(\"fipple_run\", step .. \":\" .. epoch)\n";
+    let late = "session:setVariable(\"app_uuid\"";
+    let marks_late = text.replace(mark, "").replace(late, &format!("{mark}{late}"));
+    assert_ne!(text, marks_late);
+    let unseen = |seed| {
+        let mut config = Config { lua_pause_ms: 0..=3, ..Config::default() };
+        config.lua_scripts.insert("fipple_step.lua".into(), marks_late.clone());
+        let (_, race) = run_with(seed, Sent::Script, config);
+        race.switch.ledger().fence("u").unwrap().violations().len()
+    };
+    assert!((0..SEEDS).map(unseen).sum::<usize>() > 0, "nothing ran unseen");
+}
+
+/// Four takers that each try to raise the epoch, time and again: how many epochs were given twice or went back.
+fn take_in_races(seed: u64, fence: Option<String>) -> usize {
+    let mut config = Config { lua_pause_ms: 0..=3, ..Config::default() };
+    if let Some(text) = fence {
+        config.lua_scripts.insert("fipple_fence.lua".into(), text);
+    }
+    let mut race = Race::new(seed, config);
+    race.heard.clear();
+    for round in 2..12 {
+        for taker in 1..=4 {
+            race.say(ConnectionId(taker), &format!("api lua fipple_fence.lua take node{taker} u:{round}"));
+            race.wait_up_to(2);
+        }
+        race.wait_up_to(30);
+    }
+    race.wait(3_000);
+    let replies: String =
+        race.heard.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect();
+    let taken: Vec<u64> = replies
+        .lines()
+        .filter_map(|line| line.strip_prefix("+OK u "))
+        .map(|epoch| epoch.split(|end: char| !end.is_ascii_digit()).next().unwrap().parse().unwrap())
+        .collect();
+    assert!(taken.len() >= 5, "seed {seed}: only {} were taken of {replies}", taken.len());
+    let wrong = taken.windows(2).filter(|pair| pair[1] <= pair[0]).count();
+    wrong + usize::from(race.number("fipple_epoch") != *taken.iter().max().unwrap())
+}
+
+#[test]
+fn an_epoch_is_given_once_and_never_goes_back() {
+    let wrong: usize = (0..40).map(|seed| take_in_races(seed, None)).sum();
+    assert_eq!(wrong, 0);
+}
+
+#[test]
+fn without_the_lock_an_epoch_is_given_twice() {
+    let text = include_str!("../../../deploy/freeswitch/scripts/fipple_fence.lua");
+    let unlocked = text.replace(r#":sub(1, 3) ~= "+OK" do"#, r#":sub(1, 3) == "never" do"#);
+    assert_ne!(text, unlocked);
+    let wrong: usize = (0..40).map(|seed| take_in_races(seed, Some(unlocked.clone()))).sum();
+    assert!(wrong > 20, "only {wrong} epochs went wrong");
+}
