@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Bench, Event, FIRST, frames};
-use fipple_emulator::Config;
+use common::{Bench, Event, FIRST, SECOND, frames};
+use fipple_emulator::{Config, Input};
 
 const TONE: &str = "tone_stream://%(1000,0,440)";
 
@@ -162,14 +162,22 @@ fn the_snippet_does_without_lua_what_the_script_does() {
     let mut bench = Bench::subscribed();
     call(&mut bench, "u");
     bench.events();
-    for (epoch, number, value) in [(1, 1, "a"), (2, 2, "stranger"), (1, 2, "b")] {
+    for (epoch, number, value) in
+        [(1, 1, "a"), (1, 1, "again"), (1, 3, "early"), (2, 2, "stranger"), (1, 2, "b")]
+    {
         assert_eq!(bench.ask(&snippet_step("u", epoch, number, "set", &format!("x{number}={value}"))), "+OK");
         bench.wait_ms(10);
     }
     let events = bench.events();
-    let expected = ["1 done epoch 1 done 1", "2 stale epoch 2 done 1", "2 done epoch 1 done 2"];
+    let expected = [
+        "1 done epoch 1 done 1",
+        "1 duplicate epoch 1 done 1",
+        "3 gap epoch 1 done 1",
+        "2 stale epoch 2 done 1",
+        "2 done epoch 1 done 2",
+    ];
     assert_eq!(results(&events), expected);
-    assert_eq!(["x1", "x2"].map(|name| variable(&mut bench, name)), ["a", "b"]);
+    assert_eq!(["x1", "x2", "x3"].map(|name| variable(&mut bench, name)), ["a", "b", "_undef_"]);
     assert_eq!(variable(&mut bench, "fipple_run"), "_undef_");
     assert_eq!(variable(&mut bench, "destination_number"), "x");
 }
@@ -192,4 +200,93 @@ fn the_application_of_a_step_carries_the_calls_and_the_steps_name() {
     bench.ask(&snippet_step("u", 1, 2, "playback", TONE));
     bench.wait_ms(1_500);
     assert_eq!(runs(&bench.events()), ["execute_extension u-2", "playback u-2"]);
+}
+
+#[test]
+fn the_steps_of_a_dead_controller_run_while_the_epoch_is_theirs_and_no_longer() {
+    let mut bench = Bench::subscribed();
+    bench.connect(SECOND);
+    bench.say(SECOND, "auth ClueCon");
+    call(&mut bench, "u");
+    bench.events();
+    for number in 1..=4 {
+        bench.say(SECOND, &step("u", 1, number, "playback", TONE));
+    }
+    bench.switch.handle(bench.now, Input::Closed(SECOND));
+    bench.wait_ms(1_500);
+    assert_eq!(results(&bench.events()), ["1 done epoch 1 done 1"]);
+    // The taker finds step 2 running, and lets it.
+    assert_eq!(bench.ask("api lua fipple_fence.lua take me u:2"), "+OK u 2\n");
+    let dump: serde_json::Value = serde_json::from_str(&bench.ask("api uuid_dump u json")).unwrap();
+    let read = |name: &str| dump[format!("variable_{name}")].as_str().unwrap().to_owned();
+    let read = ["fipple_done", "fipple_run", "fipple_epoch", "fipple_owner", "current_application"].map(read);
+    assert_eq!(read, ["1", "2:1", "2", "me", "playback"]);
+    bench.events();
+    bench.wait_ms(5_000);
+    let expected = ["2 done epoch 1 done 2", "3 stale epoch 1 done 2", "4 stale epoch 1 done 2"];
+    assert_eq!(results(&bench.events()), expected);
+    let fence = bench.switch.ledger().fence("u").unwrap();
+    assert!(fence.violations().is_empty());
+    assert!(fence.runs.iter().all(|run| run.connection == Some(SECOND)));
+}
+
+#[test]
+fn the_mark_of_a_step_without_lua_is_a_variable_of_its_scope() {
+    let mut bench = Bench::logged_in();
+    call(&mut bench, "u");
+    bench.ask(&snippet_step("u", 1, 1, "playback", TONE));
+    bench.wait_ms(500);
+    let dump: serde_json::Value = serde_json::from_str(&bench.ask("api uuid_dump u json")).unwrap();
+    assert_eq!(dump["scope_variable_fipple_run"], "1:1");
+    assert_eq!(dump["variable_fipple_done"], "0");
+    assert_eq!(variable(&mut bench, "fipple_run"), "1:1");
+    bench.wait_ms(1_000);
+    let dump: serde_json::Value = serde_json::from_str(&bench.ask("api uuid_dump u json")).unwrap();
+    assert!(dump["scope_variable_fipple_run"].is_null());
+    assert_eq!(dump["variable_fipple_done"], "1");
+}
+
+#[test]
+fn commands_from_outside_pass_the_fence_in_their_epoch() {
+    let mut bench = Bench::logged_in();
+    call(&mut bench, "u");
+    let mut run = |epoch: u64, command: &str, arguments: &str| {
+        bench.ask(&format!("api lua fipple_fence.lua run u {epoch} {command} {}", hex(arguments)))
+    };
+    assert_eq!(run(1, "uuid_setvar", "u x 'a  b'"), "+OK\n");
+    assert_eq!(run(2, "uuid_setvar", "u x stale"), "-ERR stale 1\n");
+    assert_eq!(run(1, "uuid_getvar", "u x"), "a  b");
+    assert_eq!(run(1, "hupall", ""), "-ERR only uuid_* commands are fenced\n");
+    // A lock that somebody left is waited for, but not for ever.
+    assert_eq!(bench.ask("api hash insert/fipplelock/u/somebody"), "+OK\n");
+    bench.take(FIRST);
+    bench.say(FIRST, "api lua fipple_fence.lua take me u:2");
+    bench.wait_ms(400);
+    assert!(bench.take(FIRST).is_empty());
+    bench.wait_ms(200);
+    assert_eq!(frames(&bench.take(FIRST))[0].body, "-ERR u locked\n");
+    assert_eq!(variable(&mut bench, "fipple_epoch"), "1");
+}
+
+#[test]
+fn many_calls_are_taken_over_in_one_command() {
+    let mut bench = Bench::logged_in();
+    let calls: Vec<String> = (0..300).map(|number| format!("call-{number}")).collect();
+    calls.iter().for_each(|uuid| call(&mut bench, uuid));
+    bench.ask("api uuid_setvar call-7 fipple_epoch 9");
+    let pairs: Vec<String> =
+        calls.iter().chain([&"gone".to_owned()]).map(|uuid| format!("{uuid}:5")).collect();
+    let reply = bench.ask(&format!("api lua fipple_fence.lua take me {}", pairs.join(" ")));
+    let lines: Vec<&str> = reply.lines().collect();
+    assert_eq!(lines.len(), 301);
+    assert_eq!(lines[7], "-ERR call-7 epoch 9");
+    assert_eq!(lines[300], "-ERR gone gone");
+    assert_eq!(
+        lines.iter().filter(|line| line.starts_with("+OK call-") && line.ends_with(" 5")).count(),
+        299
+    );
+    for (uuid, epoch, owner) in [("call-6", "5", "me"), ("call-7", "9", "_undef_"), ("call-299", "5", "me")] {
+        assert_eq!(bench.ask(&format!("api uuid_getvar {uuid} fipple_epoch")), epoch);
+        assert_eq!(bench.ask(&format!("api uuid_getvar {uuid} fipple_owner")), owner);
+    }
 }

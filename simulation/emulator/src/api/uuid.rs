@@ -7,6 +7,7 @@ use crate::connection::split_word;
 use crate::dialplan::Action;
 use crate::event::Event;
 use crate::ledger::HungUpBy;
+use crate::separate;
 use crate::switch::{ConnectionId, Switch};
 use fipple_protocol::esl::encode::{self, EventSource};
 
@@ -49,17 +50,13 @@ impl Switch {
         match command {
             "uuid_getvar" => self.variable(&uuid, rest.trim()).unwrap_or_else(|| "_undef_".into()),
             "uuid_setvar" => {
-                let (name, value) = split_word(rest);
-                self.set_variable(&uuid, name, unescape(value));
+                // The value has quotes and escapes taken out, `\n` for one (freeswitch README "Encoding").
+                let mut words = separate::words(rest, 2).into_iter();
+                let (name, value) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                self.set_variable(&uuid, &name, value);
                 OK.into()
             }
-            "uuid_setvar_multi" => {
-                for assignment in rest.split(';') {
-                    let (name, value) = assignment.split_once('=').unwrap_or((assignment, ""));
-                    self.set_variable(&uuid, name.trim(), unescape(value));
-                }
-                OK.into()
-            }
+            "uuid_setvar_multi" => self.api_setvar_multi(&uuid, rest),
             "uuid_dump" => self.api_dump(&uuid, rest.trim()),
             "uuid_kill" => {
                 let cause = if rest.is_empty() { Cause::NORMAL_CLEARING } else { Cause::named(rest) };
@@ -124,6 +121,24 @@ impl Switch {
         };
         self.bridge_channels(&first, &second);
         format!("+OK {second}\n")
+    }
+
+    /// `<name>=<value>;<name>=<value>...`, at most 64 of them.
+    fn api_setvar_multi(&mut self, uuid: &Uuid, rest: &str) -> String {
+        const ASSIGNMENTS_MAX: usize = 64;
+        let mut reply = String::new();
+        let mut set = 0;
+        for assignment in separate::fields(rest, ';', ASSIGNMENTS_MAX) {
+            let (name, value) = assignment.split_once('=').unwrap_or((&assignment, ""));
+            if name.is_empty() {
+                reply += "-ERR No variable specified\n";
+            } else {
+                self.set_variable(uuid, name, value);
+                set += 1;
+            }
+        }
+        let end = if set > 0 { OK.to_owned() } else { format!("-USAGE: {SETVAR_MULTI_USAGE}\n") };
+        reply + &end
     }
 
     fn api_dump(&mut self, uuid: &Uuid, form: &str) -> String {
@@ -259,18 +274,12 @@ fn usage_of(command: &str, argument: &str) -> Option<&'static str> {
     (argument.split_ascii_whitespace().count() < least).then_some(usage)
 }
 
-/// A value of `uuid_setvar`: trimmed, with `\n` for a newline and `\s` for a space (freeswitch README "Encoding").
-fn unescape(value: &str) -> String {
-    value.trim().replace("\\n", "\n").replace("\\s", " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn values_of_setvar() {
-        assert_eq!(unescape(r" a\nb\sc "), "a\nb c");
+    fn usage_is_told_where_arguments_are_missing() {
         assert_eq!(usage_of("uuid_kill", ""), Some("<uuid> [cause]"));
         assert_eq!(usage_of("uuid_kill", "x"), None);
     }
