@@ -227,6 +227,11 @@ pub(crate) enum Doing {
         path: String,
         since: Time,
     },
+    /// A member of a conference.
+    Conference {
+        name: String,
+        member: u64,
+    },
     /// `execute_extension`: these run inside it.
     Extension(VecDeque<Action>),
     /// `lua`: the script waits for the application above it, or until its time has come. It is not here while it runs.

@@ -12,6 +12,7 @@ mod attempt;
 mod bus;
 mod channel;
 mod commands;
+mod conference;
 mod connection;
 mod custom;
 mod database;

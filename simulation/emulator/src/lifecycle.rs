@@ -228,6 +228,7 @@ impl Switch {
         self.jobs.clear();
         self.hash = Default::default();
         self.limits = Default::default();
+        self.conferences = Default::default();
         self.schedule = Default::default();
         self.scripts = Default::default();
         self.forget_timers();

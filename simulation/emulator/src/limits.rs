@@ -52,6 +52,12 @@ pub const GLOBALS_MAX: usize = 10_000;
 /// Recordings and other taps on the sound of one channel.
 pub const TAPS_MAX: usize = 64;
 
+/// Conferences at the same time.
+pub const CONFERENCES_MAX: usize = 10_000;
+
+/// Files that one conference plays, and that it records, at the same time.
+pub const CONFERENCE_FILES_MAX: usize = 64;
+
 /// Ended calls that the ledger remembers; about 1 KB each.
 pub const LEDGER_ENDED_CALLS_MAX: usize = 20_000;
 

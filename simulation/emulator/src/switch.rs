@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::attempt::{AttemptId, Attempts};
 use crate::bus::Bus;
 use crate::channel::{Channel, Uuid};
+use crate::conference::Conferences;
 use crate::config::Config;
 use crate::database::{Database, Limits};
 use crate::hash::Hash;
@@ -91,6 +92,8 @@ pub(crate) enum Timer {
     FarEnd(Uuid),
     /// A shutdown goes on.
     Life,
+    /// A conference's thread has its turn.
+    Conference(String),
     /// sofia looks whether this user's registration is over.
     Registration(String, String),
     /// mod_voicemail answers sofia about a phone that has registered.
@@ -120,6 +123,7 @@ pub struct Switch {
     timer_sequence: u64,
     pub(crate) attempts: Attempts,
     pub(crate) registrations: Registrations,
+    pub(crate) conferences: Conferences,
     pub(crate) life: Life,
     pub(crate) paused: Paused,
     /// When this run of the switch began.
@@ -187,6 +191,7 @@ impl Switch {
             timer_sequence: 0,
             attempts: Attempts::default(),
             registrations: Registrations::default(),
+            conferences: Conferences::default(),
             life: Life::default(),
             paused: Paused::default(),
             started: Time(0),
@@ -314,6 +319,7 @@ impl Switch {
             Timer::Attempt(attempt) => self.attempt_timeout(attempt),
             Timer::FarEnd(uuid) => self.far_end_acts(&uuid),
             Timer::Schedule => self.run_tasks(),
+            Timer::Conference(name) => self.turn_conference(&name),
             Timer::Life => self.go_on_ending(),
             Timer::Registration(user, domain) => self.check_registration(&user, &domain),
             Timer::MessageWaiting { account, call_id } => self.tell_messages(&account, &call_id),

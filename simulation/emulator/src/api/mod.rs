@@ -1,5 +1,6 @@
 //! API commands: how one is run, and how its result gets to whoever asked.
 
+mod conference;
 mod directory;
 mod evaluate;
 mod expression;
@@ -79,6 +80,7 @@ impl Switch {
             "hash_dump" => self.hash.dump(argument),
             "create_uuid" => self.random.uuid(),
             "sofia" => self.api_sofia(argument),
+            "conference" => self.api_conference(argument),
             "fsctl" => self.api_fsctl(by, argument),
             "echo" => argument.to_owned(),
             "show" => self.api_show(argument),

@@ -209,7 +209,7 @@ impl Switch {
         cannot
     }
 
-    fn is_missing(&self, path: &str) -> bool {
+    pub(crate) fn is_missing(&self, path: &str) -> bool {
         self.config.missing_paths.iter().any(|prefix| path.starts_with(prefix.as_str()))
     }
 }

@@ -33,6 +33,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "answer",
     "att_xfer",
     "bridge",
+    "conference",
     "echo",
     "endless_playback",
     "event",
@@ -272,6 +273,10 @@ impl Switch {
                 }
                 None
             }
+            Doing::Conference { name, member } => {
+                self.leave_conference(&name, member);
+                None
+            }
             Doing::Exchange => {
                 self.end_exchange(uuid);
                 None
@@ -308,6 +313,7 @@ impl Switch {
             }
             "echo" => Started::Runs(Doing::Echo, None),
             "bridge" => self.start_bridge(uuid, argument),
+            "conference" => self.start_conference(uuid, argument),
             "att_xfer" => self.start_attended_transfer(uuid, argument),
             "intercept" => self.start_intercept(uuid, argument),
             "play_and_get_digits" => self.start_digits(uuid, argument),
