@@ -24,13 +24,14 @@ mod workload;
 
 use std::thread::Builder;
 
+pub use checkers::Violation;
 pub use clock::EPOCH;
 pub use engine::{NodeState, Observer, Place, Purpose, RestAnswer, RestRequest, Seen, World};
 pub use error::Error;
 pub use fipple_emulator::Time;
+pub use limits::{NODES_MAX, SWITCHES_MAX};
 pub use log::log_to_stderr;
 pub use network::LinkQuality;
-pub use checkers::Violation;
 pub use run::{Report, run};
 pub use scenario::{ClockSetting, Fault, PlantedBug, Scenario, TimedFault, Workload};
 pub use speed::{Speed, measure_speed};

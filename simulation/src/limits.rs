@@ -36,10 +36,10 @@ pub(crate) const REST_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const REST_ANSWER_MAX_BYTES: usize = 16 << 20;
 
 /// Nodes of one simulation: their addresses are 10.0.0.1 and on. A cluster serves up to about 128.
-pub(crate) const NODES_MAX: usize = 128;
+pub const NODES_MAX: usize = 128;
 
 /// Switches of one simulation, at 10.0.1.1 and on.
-pub(crate) const SWITCHES_MAX: usize = 64;
+pub const SWITCHES_MAX: usize = 64;
 
 /// The stack of the simulation's thread: debug builds of deep futures need more than the default 2 MiB.
 pub(crate) const STACK_BYTES: usize = 64 << 20;

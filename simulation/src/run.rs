@@ -256,8 +256,7 @@ fn report(
     let trace_lines = trace.lines();
     let applications =
         (0..world.switch_count()).filter_map(|switch| Some(world.switch(switch)?.counts().executions)).sum();
-    let trace_sha256 =
-        trace.finish().map_err(|source| Error::File { path: "the trace".into(), source })?;
+    let trace_sha256 = trace.finish().map_err(|source| Error::File { path: "the trace".into(), source })?;
     Ok(Report {
         seed,
         trace_sha256,

@@ -23,7 +23,9 @@ impl Disturbances {
             *last = at;
         };
         match fault {
-            Fault::Partition { .. } | Fault::CutOneWay { .. } | Fault::BadLink { .. } => note(&mut self.network),
+            Fault::Partition { .. } | Fault::CutOneWay { .. } | Fault::BadLink { .. } => {
+                note(&mut self.network)
+            }
             _ => fault.places().into_iter().for_each(|place| note(self.places.entry(place).or_default())),
         }
     }

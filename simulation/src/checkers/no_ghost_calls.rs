@@ -20,7 +20,8 @@ impl Checker for NoGhostCalls {
     fn at_rest(&mut self, rest: &Rest<'_>) -> Verdict {
         rest.listings.iter().try_for_each(|(node, listing)| {
             let node = Place::Node(*node);
-            let listing = listing.as_ref().map_err(|why| Finding::new(format!("{node} lists nothing: {why}")))?;
+            let listing =
+                listing.as_ref().map_err(|why| Finding::new(format!("{node} lists nothing: {why}")))?;
             check(rest, listing).map_err(|what| Finding::new(format!("{node} {what}")))
         })
     }
@@ -34,15 +35,15 @@ fn check(rest: &Rest<'_>, listing: &BTreeMap<String, Listed>) -> Result<(), Stri
         let Some(switch) = switch else { return Err(format!("lists {listed:?} of no such switch")) };
         // Switch time counts from the switch's start.
         let record = switch.ledger().call(&listed.uuid);
-        let gone = record.is_none_or(|call| {
-            call.ended.is_some_and(|ended| own_age_us(switch, ended) > UNKNOWN_US)
-        });
+        let gone =
+            record.is_none_or(|call| call.ended.is_some_and(|ended| own_age_us(switch, ended) > UNKNOWN_US));
         if gone {
             return Err(format!("lists {}, which {} does not have", listed.uuid, listed.switch));
         }
-        let owned = listed.owner.as_ref().is_none_or(|owner| {
-            (0..rest.world.node_count()).any(|node| rest.world.node_id(node) == owner)
-        });
+        let owned = listed
+            .owner
+            .as_ref()
+            .is_none_or(|owner| (0..rest.world.node_count()).any(|node| rest.world.node_id(node) == owner));
         if !owned {
             return Err(format!("lists {} with an owner that is no node: {:?}", listed.uuid, listed.owner));
         }
@@ -50,10 +51,8 @@ fn check(rest: &Rest<'_>, listing: &BTreeMap<String, Listed>) -> Result<(), Stri
     for number in 0..rest.world.switch_count() {
         let Some(switch) = rest.world.switch(number) else { continue };
         for uuid in switch.living_channels() {
-            let young = switch
-                .ledger()
-                .call(uuid)
-                .is_none_or(|call| own_age_us(switch, call.created) <= UNKNOWN_US);
+            let young =
+                switch.ledger().call(uuid).is_none_or(|call| own_age_us(switch, call.created) <= UNKNOWN_US);
             if !young && !listing.contains_key(&**uuid) {
                 return Err(format!("does not list {uuid} of {} at {} us", Place::Switch(number), now.0));
             }

@@ -56,8 +56,9 @@ impl Checker for NoStepTwice {
             names(node)
         );
         let disturbed = |node: usize| self.disturbances.last(Place::Node(node), seen.at);
-        let excused = first_node
-            .is_some_and(|node| disturbed(node).0.saturating_add(UNFENCED_US) >= first.0 && disturbed(node).0 > 0);
+        let excused = first_node.is_some_and(|node| {
+            disturbed(node).0.saturating_add(UNFENCED_US) >= first.0 && disturbed(node).0 > 0
+        });
         Err(Finding { known: excused.then_some(UNFENCED), what })
     }
 }

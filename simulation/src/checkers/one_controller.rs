@@ -62,8 +62,7 @@ impl Checker for OneController {
         let (switch, node) = (Place::Switch(seen.switch), Place::Node(node));
         let what = format!("{node} says {line:?} to {switch}, whose gate {holder} holds");
         let disturbed = self.disturbances.last(node, seen.at).max(self.disturbances.last(switch, seen.at));
-        let excused =
-            held.is_some_and(|held| seen.at.micros_since(held.max(disturbed)) <= UNFENCED_US);
+        let excused = held.is_some_and(|held| seen.at.micros_since(held.max(disturbed)) <= UNFENCED_US);
         Err(Finding { known: excused.then_some(UNFENCED), what })
     }
 }
@@ -88,7 +87,9 @@ mod tests {
     fn asking_controls_nothing() {
         assert!(controls_a_call("sendmsg u") && controls_a_call("bgapi uuid_bridge a b"));
         assert!(controls_a_call("api uuid_setvar_multi u a=b"));
-        for line in ["api uuid_dump u json", "api hash select/fipple/x", "event plain ALL", "api show channels"] {
+        for line in
+            ["api uuid_dump u json", "api hash select/fipple/x", "event plain ALL", "api show channels"]
+        {
             assert!(!controls_a_call(line), "{line}");
         }
     }

@@ -100,17 +100,27 @@ mod tests {
     #[test]
     fn every_seed_is_done_once_or_none_after_a_stop() {
         let mut done = Vec::new();
-        for_each(&Seeds(0..50), 4, |seed| seed * 2, |seed, twice| {
-            done.push((seed, twice));
-            true
-        });
+        for_each(
+            &Seeds(0..50),
+            4,
+            |seed| seed * 2,
+            |seed, twice| {
+                done.push((seed, twice));
+                true
+            },
+        );
         done.sort_unstable();
         assert!(done.iter().copied().eq((0..50).map(|seed| (seed, seed * 2))));
         let mut taken = 0;
-        for_each(&Seeds(0..1_000_000), 4, |seed| seed, |_, _| {
-            taken += 1;
-            false
-        });
+        for_each(
+            &Seeds(0..1_000_000),
+            4,
+            |seed| seed,
+            |_, _| {
+                taken += 1;
+                false
+            },
+        );
         assert_eq!(taken, 1);
     }
 }

@@ -4,16 +4,17 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use fipple_simulation::{Error, PlantedBug, Scenario};
+use clap::builder::RangedU64ValueParser;
+use fipple_simulation::{Error, NODES_MAX, PlantedBug, SWITCHES_MAX, Scenario};
 
 /// Which scenario is played.
 #[derive(Args, Clone)]
 pub(crate) struct PlayArguments {
     /// Nodes, in place of the number that the seed draws.
-    #[arg(long)]
+    #[arg(long, value_parser = up_to(NODES_MAX))]
     nodes: Option<usize>,
     /// Switches, in place of the number that the seed draws.
-    #[arg(long)]
+    #[arg(long, value_parser = up_to(SWITCHES_MAX))]
     switches: Option<usize>,
     /// A scenario in a TOML file, in place of the one that the seed draws. `run --print-scenario` shows one.
     #[arg(long, value_name = "FILE")]
@@ -21,6 +22,10 @@ pub(crate) struct PlayArguments {
     /// Makes a bug happen, to see that the checkers find it.
     #[arg(long, value_name = "BUG")]
     plant: Option<PlantedBug>,
+}
+
+fn up_to(limit: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=limit as u64)
 }
 
 impl PlayArguments {

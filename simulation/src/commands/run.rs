@@ -59,9 +59,7 @@ fn outcome(arguments: &RunArguments) -> Result<ExitCode, Error> {
         log_to_stderr(levels)?;
     }
     let trace = match &arguments.trace {
-        Some(path) => {
-            Trace::to_file(path).map_err(|source| Error::File { path: path.clone(), source })?
-        }
+        Some(path) => Trace::to_file(path).map_err(|source| Error::File { path: path.clone(), source })?,
         None => Trace::default(),
     };
     let report = simulate(move || play(seed, &scenario, trace))?;
@@ -84,8 +82,11 @@ fn print(text: &str) {
 
 fn describe(report: &Report) -> String {
     let Report { seed, trace_sha256, trace_lines, simulated_s, faults, calls, applications, .. } = report;
-    let known: String =
-        report.known_flaws.iter().map(|(flaw, count)| format!("known flaw, {count} times: {flaw}\n")).collect();
+    let known: String = report
+        .known_flaws
+        .iter()
+        .map(|(flaw, count)| format!("known flaw, {count} times: {flaw}\n"))
+        .collect();
     let held = if report.violation.is_some() { "something did not hold" } else { "everything held" };
     format!(
         "seed {seed}: {held}. {simulated_s:.1} simulated seconds, {faults} faults, {calls} calls, \

@@ -185,6 +185,11 @@ impl NodeHost {
         self.machine.disk.lose_power(chance);
     }
 
+    /// From now on the disk only says that it has synced.
+    pub(super) fn ignore_syncs(&self) {
+        self.machine.disk.ignore_syncs();
+    }
+
     pub(super) fn pause(&mut self) {
         self.paused = self.running.is_some();
     }

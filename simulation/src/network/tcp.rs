@@ -244,9 +244,14 @@ impl State {
         }
     }
 
-    /// The program lets go of its end, or has been killed: what it wrote is still sent.
+    /// The program lets go of its end, or has been killed: what it wrote is still sent. If something is there that it has
+    /// not read, the other end is told by a reset.
     pub(crate) fn close(&mut self, end: ConnectionEnd) {
         self.end_writing(end);
+        let unread = |own: &&mut End| !own.gone && !own.inbound.is_empty();
+        if self.tcp.end(end).filter(unread).is_some() {
+            self.transmit(end, Segment::Reset);
+        }
         if let Some(own) = self.tcp.end(end) {
             own.gone = true;
             own.inbound.clear();

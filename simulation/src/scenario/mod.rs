@@ -73,6 +73,10 @@ pub struct ClockSetting {
 pub enum PlantedBug {
     /// The first node takes every refusal of the gate for a consent.
     IgnoredRefusal,
+    /// No node hears that a call has ended.
+    MissedHangups,
+    /// The disks of all nodes only say that they have synced.
+    IgnoredSync,
 }
 
 impl Default for Scenario {
@@ -100,7 +104,8 @@ impl Default for Workload {
 }
 
 impl Scenario {
-    /// The scenario that a seed draws from the default swarm, with numbers of nodes and switches in place of the drawn ones.
+    /// The scenario that a seed draws from the default swarm, with numbers of nodes and switches in place of the drawn ones,
+    /// neither of them 0.
     pub fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) -> Self {
         swarm(seed, nodes, switches)
     }
@@ -111,8 +116,8 @@ impl Scenario {
     /// [`Error::File`], [`Error::Scenario`].
     #[expect(clippy::disallowed_methods, reason = "a scenario is written by people, on the real disk")]
     pub fn from_file(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let scenario: Self = toml::from_str(&text)
             .map_err(|error| Error::Scenario { problem: format!("{}: {error}", path.display()) })?;
         scenario.check()?;

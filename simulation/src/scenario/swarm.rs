@@ -11,7 +11,7 @@ use crate::network::LinkQuality;
 pub(super) fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) -> Scenario {
     let mut draw = Stream::new(seed, "faults");
     let drawn = (draw.in_range(3..=5) as usize, draw.in_range(1..=3) as usize);
-    let (nodes, switches) = (nodes.unwrap_or(drawn.0).max(1), switches.unwrap_or(drawn.1).max(1));
+    let (nodes, switches) = (nodes.unwrap_or(drawn.0), switches.unwrap_or(drawn.1));
     let disturbed_s = draw.in_range(30..=60);
     let latency_min_ms = *draw.choose(&[2, 5, 10]).unwrap_or(&5);
     let network = LinkQuality {
@@ -42,7 +42,17 @@ pub(super) fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) ->
             at_ms += for_ms;
         }
     }
-    Scenario { nodes, switches, disturbed_s, quiet_s: QUIET_S, planted: None, network, workload, clocks, faults }
+    Scenario {
+        nodes,
+        switches,
+        disturbed_s,
+        quiet_s: QUIET_S,
+        planted: None,
+        network,
+        workload,
+        clocks,
+        faults,
+    }
 }
 
 /// How long a swarm's run goes on after its faults: twice as long as anything may take to heal, the slowest being a TCP
@@ -124,7 +134,8 @@ mod tests {
                 kinds.insert(format!("{:?}", timed.fault).split(' ').next().unwrap().to_owned());
             }
         }
-        let expected = ["BadLink", "CutOneWay", "Kill", "Partition", "Pause", "PowerOff", "Stop", "WrongClock"];
+        let expected =
+            ["BadLink", "CutOneWay", "Kill", "Partition", "Pause", "PowerOff", "Stop", "WrongClock"];
         assert_eq!(kinds, expected.map(str::to_owned).into());
     }
 }
