@@ -45,7 +45,7 @@ impl Switch {
                     "list" => self.listed(room, rest, false),
                     "json_list" => self.listed_as_json([room].into_iter()),
                     "xml_list" => self.listed_as_xml([room].into_iter()),
-                    _ => self.conference_command(&name.to_owned(), command, rest),
+                    _ => self.conference_command(name, command, rest),
                 }
             }
         }
