@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::applications::media::Tap;
+use crate::applications::socket::Outbound;
 use crate::attempt::AttemptId;
 use crate::cause::Cause;
 use crate::dialplan::Action;
@@ -232,6 +233,8 @@ pub(crate) enum Doing {
         name: String,
         member: u64,
     },
+    /// `socket`: a controller has it, or will have it.
+    Socket(Outbound),
     /// `execute_extension`: these run inside it.
     Extension(VecDeque<Action>),
     /// `lua`: the script waits for the application above it, or until its time has come. It is not here while it runs.
@@ -340,6 +343,8 @@ pub(crate) struct Channel {
     /// When `show channels` begins to list it.
     pub(crate) listed_at: Time,
     pub(crate) last_application: Option<Action>,
+    /// It has reported, and is destroyed when no connection holds it any more.
+    pub(crate) reported: bool,
 }
 
 impl Channel {

@@ -4,19 +4,14 @@ use fipple_protocol::esl::encode;
 use fipple_protocol::esl::request::Request;
 
 use crate::api::ReplyTo;
-use crate::cause::Cause;
-use crate::channel::{CommandAction, PrivateCommand};
-use crate::connection::{Connection, split_word};
-use crate::dialplan::Action;
+use crate::connection::Connection;
 use crate::journal::Entry;
-use crate::limits::{CONNECTION_INPUT_MAX_BYTES, LOOPS_MAX, PRIVATE_QUEUE_MAX};
+use crate::limits::CONNECTION_INPUT_MAX_BYTES;
+use crate::permissions::Permissions;
 use crate::switch::{ConnectionId, Switch};
-use crate::time::Date;
 
 const NOT_FOUND: &str = "-ERR command not found";
-
-/// Log levels in their order; the index is the number.
-const LOG_LEVELS: [&str; 8] = ["CONSOLE", "ALERT", "CRIT", "ERR", "WARNING", "NOTICE", "INFO", "DEBUG"];
+const DENIED: &str = "-ERR permission denied";
 
 impl Switch {
     pub(crate) fn accept(&mut self, id: ConnectionId) {
@@ -30,6 +25,15 @@ impl Switch {
         self.bus.send(id, frame);
     }
 
+    /// A connection from an address that may not connect (transcript p_shutdown_acl/acl_rude_rejection).
+    pub(crate) fn reject(&mut self, id: ConnectionId) {
+        const TEXT: &str = "Access Denied, go away.\n";
+        self.bus.connections.insert(id, Connection::new());
+        let refusal = format!("Content-Type: text/rude-rejection\nContent-Length: {}\n\n{TEXT}", TEXT.len());
+        self.bus.send(id, refusal);
+        self.bus.disconnect(id);
+    }
+
     pub(crate) fn receive(&mut self, id: ConnectionId, bytes: &[u8]) {
         let Some(connection) = self.bus.connections.get_mut(&id) else { return };
         connection.decoder.push(bytes);
@@ -39,22 +43,29 @@ impl Switch {
         self.read_requests(id);
     }
 
-    /// Runs the commands that have come, until one of them is an `api` that takes its time.
+    /// Runs the commands that have come, until one of them takes its time; then looks at what waits to be written.
     pub(crate) fn read_requests(&mut self, id: ConnectionId) {
         while let Some(connection) = self.bus.connections.get_mut(&id) {
-            if connection.busy || connection.exiting {
-                return;
+            connection.reading = false;
+            let parting =
+                connection.session.as_ref().is_some_and(|session| session.gone && !session.lingering);
+            if connection.exiting || self.bus.freeze.is_some() || parting || !connection.may_look() {
+                break;
             }
             match connection.decoder.next_request() {
                 Ok(Some(request)) => {
+                    connection.reading = true;
                     self.counts.commands += 1;
                     self.handle_request(id, &request);
-                    self.run_channels();
+                    if self.bus.connections.get(&id).is_some_and(|connection| !connection.busy) {
+                        self.run_channels();
+                    }
                 }
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(_) => return self.bus.disconnect(id),
             }
         }
+        self.look(id);
     }
 
     /// Lets the channels do what a command caused, before the next command of the same connection.
@@ -65,57 +76,149 @@ impl Switch {
     }
 
     fn handle_request(&mut self, id: ConnectionId, request: &Request) {
-        let (word, arguments) = request.command.split_once(' ').unwrap_or((&request.command, ""));
+        let (word, arguments) = match request.command.split_once(' ') {
+            Some((word, arguments)) => (word, Some(arguments)),
+            None => (request.command.as_str(), None),
+        };
         let word = word.to_ascii_lowercase();
-        let authenticated = self.bus.connections.get(&id).is_some_and(|connection| connection.authenticated);
         let command = || Entry::Command { connection: id, line: request.command.clone() };
         self.ledger.journal.add(command);
-        match word.as_str() {
-            "exit" | "..." => self.exit(id),
-            "auth" if !authenticated => self.authenticate(id, arguments),
-            _ if !authenticated => self.bus.reply(id, NOT_FOUND),
-            "api" if !arguments.is_empty() => {
-                if let Some(connection) = self.bus.connections.get_mut(&id) {
-                    connection.busy = true;
-                }
-                self.run_api(ReplyTo::Connection(id), arguments);
+        let Some(connection) = self.bus.connections.get_mut(&id) else { return };
+        if matches!(word.as_str(), "exit" | "...") {
+            return self.exit(id);
+        }
+        if connection.permissions.is_none() {
+            return self.log_in(id, &word, arguments.unwrap_or_default());
+        }
+        // Until `connect` an outbound connection gets no replies, though its commands count (transcript
+        // f_outbound/async_first_not_connect).
+        let is_new = connection.session.as_ref().is_some_and(|session| !session.connected);
+        connection.muted = is_new && word != "connect";
+        if !self.handle_session_request(id, request, &word, arguments.unwrap_or_default()) {
+            self.handle_full_request(id, request, &word, arguments);
+        }
+        if let Some(connection) = self.bus.connections.get_mut(&id) {
+            connection.muted = false;
+        }
+    }
+
+    /// The commands that an outbound connection has even if it is not `full` (transcript
+    /// f_outbound/sync_restricted_not_full); gives whether it was one.
+    fn handle_session_request(
+        &mut self,
+        id: ConnectionId,
+        request: &Request,
+        word: &str,
+        arguments: &str,
+    ) -> bool {
+        let reply = match word {
+            "sendmsg" => {
+                self.sendmsg(id, request, arguments.trim());
+                return true;
             }
-            "bgapi" if !arguments.trim().is_empty() => self.background(id, request, arguments),
-            "sendmsg" => self.sendmsg(id, request, arguments.trim()),
-            "sendevent" => self.sendevent(id, request, arguments.trim()),
-            "linger" | "nolinger" => self.bus.reply(id, "-ERR not controlling a session"),
-            "divert_events" => self.bus.reply(id, "-ERR not controlling a session."),
-            "log" => self.start_log(id, arguments.trim()),
+            "connect" => {
+                let Some(block) = self.connect_reply(id) else { return false };
+                self.bus.send(id, block);
+                self.hand_over(id);
+                return true;
+            }
+            "myevents" => self.my_events(id, arguments.trim()).map(str::to_owned),
+            "getvar" => self.getvar(id, arguments),
+            "resume" => {
+                let connection = self.bus.connections.get(&id);
+                connection.and_then(|connection| connection.session.as_ref()).map(|_| "+OK".to_owned())
+            }
+            "filter" if !arguments.is_empty() => {
+                let connection = self.bus.connections.get_mut(&id);
+                connection.map(|connection| connection.subscription.filter(arguments))
+            }
+            _ => return false,
+        };
+        self.bus.reply(id, reply.as_deref().unwrap_or(NOT_FOUND));
+        true
+    }
+
+    fn handle_full_request(
+        &mut self,
+        id: ConnectionId,
+        request: &Request,
+        word: &str,
+        arguments: Option<&str>,
+    ) {
+        let Some(connection) = self.bus.connections.get_mut(&id) else { return };
+        let is_limited = connection.is_limited();
+        let permissions = connection.permissions.clone().unwrap_or_default();
+        let text = arguments.unwrap_or_default();
+        match word {
+            _ if is_limited => self.bus.reply(id, NOT_FOUND),
+            "api" | "bgapi" if arguments.is_some() && !permissions.allow_api(text) => {
+                self.bus.reply(id, DENIED)
+            }
+            "api" if arguments.is_some() => {
+                connection.busy = true;
+                self.run_api(ReplyTo::Connection(id), text);
+            }
+            "bgapi" if arguments.is_some() => self.background(id, request, text),
+            "sendevent" => self.sendevent(id, request, text.trim()),
+            "linger" | "nolinger" => {
+                let reply = self.linger(id, word == "linger", text);
+                self.bus.reply(id, &reply);
+            }
+            "divert_events" => {
+                let reply = self.divert_events(id, text);
+                self.bus.reply(id, reply);
+            }
+            "log" if !permissions.allow_log() => self.bus.reply(id, DENIED),
+            "log" => self.start_log(id, text.trim()),
             "nolog" => self.stop_log(id),
             _ => {
-                let reply = self.subscription_reply(id, &word, arguments);
+                let reply = self.subscription_reply(id, word, text, &permissions);
                 self.bus.reply(id, &reply);
             }
         }
     }
 
-    fn subscription_reply(&mut self, id: ConnectionId, word: &str, arguments: &str) -> String {
+    fn subscription_reply(
+        &mut self,
+        id: ConnectionId,
+        word: &str,
+        arguments: &str,
+        permissions: &Permissions,
+    ) -> String {
         let Some(connection) = self.bus.connections.get_mut(&id) else { return String::new() };
         let subscription = &mut connection.subscription;
         match word {
             // FreeSWITCH looks at the first five letters only, and Python's genesis says `events`.
-            _ if word.starts_with("event") => subscription.subscribe(arguments),
+            _ if word.starts_with("event") => subscription.subscribe(arguments, permissions),
             "nixevent" => subscription.unsubscribe(arguments).into(),
-            "noevents" => subscription.stop().into(),
-            "filter" if !arguments.is_empty() => subscription.filter(arguments),
+            "noevents" => {
+                connection.outbox.forget_events();
+                subscription.stop().into()
+            }
             _ => NOT_FOUND.into(),
         }
     }
 
-    fn authenticate(&mut self, id: ConnectionId, password: &str) {
-        if password == self.config.password {
-            if let Some(connection) = self.bus.connections.get_mut(&id) {
-                connection.authenticated = true;
+    fn log_in(&mut self, id: ConnectionId, word: &str, credentials: &str) {
+        let accepted = match word {
+            "auth" if credentials == self.config.password => {
+                Some((Permissions::default(), "+OK accepted".to_owned()))
             }
-            self.bus.reply(id, "+OK accepted");
-        } else {
-            self.bus.reply(id, "-ERR invalid");
-            self.bus.disconnect(id);
+            "userauth" => Permissions::of_user(&self.config.users, credentials),
+            "auth" => None,
+            _ => return self.bus.reply(id, NOT_FOUND),
+        };
+        match accepted {
+            Some((permissions, reply)) => {
+                if let Some(connection) = self.bus.connections.get_mut(&id) {
+                    connection.permissions = Some(permissions);
+                }
+                self.bus.reply(id, &reply);
+            }
+            None => {
+                self.bus.reply(id, "-ERR invalid");
+                self.bus.disconnect(id);
+            }
         }
     }
 
@@ -125,6 +228,7 @@ impl Switch {
             Some(connection) if connection.pending_jobs > 0 => {
                 connection.exiting = true;
                 connection.subscription.stop();
+                connection.outbox.forget_events();
             }
             _ => self.bus.disconnect(id),
         }
@@ -147,25 +251,6 @@ impl Switch {
         self.run_api(ReplyTo::Background { connection: id, job_uuid }, command);
     }
 
-    fn sendmsg(&mut self, id: ConnectionId, request: &Request, target: &str) {
-        let target =
-            if target.is_empty() { request.header("session-id").unwrap_or_default() } else { target };
-        let living = self.channels.get_mut(target).filter(|channel| channel.hangup.is_none());
-        let Some(channel) = living else {
-            return self.bus.reply(id, &format!("-ERR invalid session id [{target}]"));
-        };
-        if channel.queue.len() >= PRIVATE_QUEUE_MAX {
-            // The command is lost, and FreeSWITCH ends the connection.
-            let uuid = channel.uuid.clone();
-            self.ledger.journal.add(|| Entry::PrivateQueueFull { uuid, connection: id });
-            return self.bus.disconnect(id);
-        }
-        let uuid = channel.uuid.clone();
-        channel.queue.push_back(private_command(id, request));
-        self.bus.reply(id, "+OK");
-        self.make_runnable(&uuid);
-    }
-
     fn sendevent(&mut self, id: ConnectionId, request: &Request, name: &str) {
         let event_uuid = self.random.uuid();
         self.bus.reply(id, &format!("+OK {event_uuid}"));
@@ -184,94 +269,4 @@ impl Switch {
         let body = request.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned());
         self.fire_composed(name, headers, body, false);
     }
-
-    fn start_log(&mut self, id: ConnectionId, level: &str) {
-        let number = log_level(level).unwrap_or(7);
-        // FreeSWITCH answers with this mask for a number beyond its levels (transcript a_inbound_auth/auth_ok).
-        let beyond = level.parse::<u32>().is_ok_and(|number| number > 7);
-        let shown = if beyond { 63 } else { number };
-        if let Some(connection) = self.bus.connections.get_mut(&id) {
-            connection.log_level = Some(number);
-        }
-        self.bus.reply(id, &format!("+OK log level {level} [{shown}]"));
-    }
-
-    fn stop_log(&mut self, id: ConnectionId) {
-        let level = self.bus.connections.get_mut(&id).and_then(|connection| connection.log_level.take());
-        self.bus.reply(id, if level.is_some() { "+OK no longer logging" } else { "-ERR not loging" });
-    }
-
-    /// Writes a line of the switch's log to the connections that want its level.
-    pub(crate) fn log(&mut self, level: &str, text: &str, user_data: &str) {
-        let number = log_level(level).unwrap_or(7);
-        let name = LOG_LEVELS[usize::from(number)];
-        let micros = self.wall_micros();
-        let stamp = Date::from_unix_micros(micros).local();
-        let line = format!("{stamp}.{:06} 100.00% [{name}] mod_commands.c:7247 {text}\n", micros % 1_000_000);
-        let frame = format!(
-            "Content-Type: log/data\nContent-Length: {}\nLog-Level: {number}\nText-Channel: 3\n\
-             Log-File: mod_commands.c\nLog-Func: log_function\nLog-Line: 7247\nUser-Data: {user_data}\n\n{line}",
-            line.len()
-        );
-        let wants = |connection: &Connection| connection.log_level.is_some_and(|level| level >= number);
-        let ids: Vec<ConnectionId> = self
-            .bus
-            .connections
-            .iter()
-            .filter(|(_, connection)| wants(connection))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            self.bus.send_behind_api(id, frame.clone());
-        }
-    }
-}
-
-fn log_level(text: &str) -> Option<u8> {
-    let number = text.parse::<u8>().ok().map(|number| number.min(7));
-    let named = LOG_LEVELS.iter().position(|level| level.eq_ignore_ascii_case(text));
-    number.or(named.map(|index| index as u8))
-}
-
-fn private_command(connection: ConnectionId, request: &Request) -> PrivateCommand {
-    let header = |name: &str| request.header(name).unwrap_or_default();
-    let action = match header("call-command").to_ascii_lowercase().as_str() {
-        "execute" if !header("execute-app-name").is_empty() => CommandAction::Execute {
-            action: Action::new(header("execute-app-name"), argument_of(request)),
-            loops: header("loops").parse().unwrap_or(1).clamp(1, LOOPS_MAX),
-            application_uuid: request.header("Event-UUID").map(str::to_owned),
-        },
-        "hangup" => CommandAction::Hangup(Cause::named(header("hangup-cause"))),
-        "xferext" => CommandAction::Extension(extension_of(request)),
-        _ => CommandAction::Nothing,
-    };
-    let mut headers = vec![("Command".to_owned(), request.command.clone())];
-    headers.extend(request.headers.iter().cloned());
-    PrivateCommand {
-        headers,
-        action,
-        event_lock: header("event-lock").eq_ignore_ascii_case("true"),
-        connection: Some(connection),
-    }
-}
-
-/// The argument of `execute`: a header, or else a body of plain text. A body of no said type is ignored.
-fn argument_of(request: &Request) -> String {
-    let header = request.header("execute-app-arg").unwrap_or_default();
-    let is_text = request.header("content-type").is_some_and(|kind| kind.eq_ignore_ascii_case("text/plain"));
-    match &request.body {
-        Some(body) if header.is_empty() && is_text => String::from_utf8_lossy(body).into_owned(),
-        _ => header.to_owned(),
-    }
-}
-
-/// The `application: name argument` headers of `xferext`.
-fn extension_of(request: &Request) -> Vec<Action> {
-    let applications = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("application"));
-    applications
-        .map(|(_, value)| {
-            let (application, argument) = split_word(value);
-            Action::new(application, argument)
-        })
-        .collect()
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::cause::Cause;
 use crate::dialplan::{Dialplan, matches_pattern};
+use crate::disorder::Disorder;
 use crate::far_end::Step;
+use crate::limits::{DISPATCH_QUEUE_MAX, LISTENER_QUEUE_MAX, UNWRITTEN_MAX_BYTES};
 use crate::xml_dialplan::XmlDialplan;
 
 /// Everything about a switch that is fixed when it starts.
@@ -14,6 +16,8 @@ use crate::xml_dialplan::XmlDialplan;
 pub struct Config {
     /// What `auth` must say.
     pub password: String,
+    /// Who may say `userauth`: the users of the directory.
+    pub users: Vec<User>,
     /// `FreeSWITCH-Hostname`.
     pub hostname: String,
     /// `FreeSWITCH-Switchname`.
@@ -57,6 +61,36 @@ pub struct Config {
     /// Nothing makes a script atomic as long as it does not sleep; on a real switch scripts run in threads, and anything
     /// else of the switch may come between any two things that a script does.
     pub lua_pause_ms: RangeInclusive<u64>,
+    /// How long a listener that had nothing to do takes to see an event, in milliseconds; drawn for each anew
+    /// (freeswitch takeover README: 17 to 54). With 0 to 0 it sees every event at once.
+    pub event_lag_ms: RangeInclusive<u64>,
+    /// How rarely events overtake each other.
+    pub disorder: Disorder,
+    /// Events that a listener's queue holds. When one is full and its socket takes no more, the switch freezes.
+    pub listener_queue_max: usize,
+    /// Bytes handed out for a connection and not reported as written, from which on its socket counts as full.
+    pub unwritten_max_bytes: usize,
+    /// Events that a frozen switch still takes before the threads of its calls wait.
+    pub dispatch_queue_max: usize,
+    /// How long after the connections of a frozen switch its calls stand still too, at the latest.
+    pub freeze_reaches_calls_after: Duration,
+}
+
+/// A user of the directory who may control the switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The user's name.
+    pub name: String,
+    /// Its domain.
+    pub domain: String,
+    /// `esl-password`
+    pub password: String,
+    /// `esl-allowed-events`, names with commas between them; `None` where the user has no such parameter.
+    pub events: Option<String>,
+    /// `esl-allowed-api`, names with commas between them; `None` where the user has no such parameter.
+    pub api: Option<String>,
+    /// `esl-allowed-log`
+    pub may_log: bool,
 }
 
 impl Default for Config {
@@ -64,6 +98,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             password: "ClueCon".into(),
+            users: Vec::new(),
             hostname: "vm".into(),
             switch_name: "fs1".into(),
             // 2026-11-23 04:00:00 UTC, about the hour of the transcripts.
@@ -87,6 +122,13 @@ impl Default for Config {
             xml_dialplan: XmlDialplan::deployed(),
             lua_scripts: deployed_scripts(),
             lua_pause_ms: 0..=0,
+            event_lag_ms: 17..=54,
+            // Transcript o_ordering: 4 events of 66,000 at 300 calls a second.
+            disorder: Disorder { late_per_million: 60, repeated_sequence_per_million: 60 },
+            listener_queue_max: LISTENER_QUEUE_MAX,
+            unwritten_max_bytes: UNWRITTEN_MAX_BYTES,
+            dispatch_queue_max: DISPATCH_QUEUE_MAX,
+            freeze_reaches_calls_after: Duration::from_secs(14),
         }
     }
 }

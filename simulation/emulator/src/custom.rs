@@ -56,6 +56,7 @@ impl Switch {
         }
         contents.after.iter().for_each(|(key, value)| event.add(*key, *value));
         event.body = contents.body.filter(|body| !body.is_empty()).map(str::to_owned);
-        self.bus.publish(&event);
+        let deliveries = self.bus.encode(&event);
+        self.dispatch(deliveries);
     }
 }

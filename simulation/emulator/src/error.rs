@@ -33,6 +33,9 @@ pub enum Error {
     /// The switch is shut down, shutting down or paused; no call was created.
     #[error("the switch takes no calls now")]
     NotTakingCalls,
+    /// A slow reader has frozen the switch, and it answers no calls; none was created.
+    #[error("the switch is frozen by a controller that does not read")]
+    Frozen,
     /// The task that served the switch has ended; the switch and its calls are gone.
     #[error("the emulated switch has stopped")]
     Stopped,

@@ -1,5 +1,6 @@
 //! Building events and giving them to the bus.
 
+use fipple_protocol::esl::encode;
 use std::time::Duration;
 
 use crate::channel::{State, carries_variables};
@@ -16,12 +17,6 @@ const CHECK_IP: Duration = Duration::from_secs(60);
 pub(crate) type Extra<'a> = &'a [(&'a str, &'a str)];
 
 impl Switch {
-    /// The number of the next event.
-    pub(crate) fn next_sequence(&mut self) -> u64 {
-        self.event_sequence += 1;
-        self.event_sequence
-    }
-
     /// Fires an event of a channel, with its own headers before and after those of the channel.
     pub(crate) fn fire_channel(&mut self, uuid: &str, name: EventName, before: Extra<'_>, after: Extra<'_>) {
         self.fire_channel_from(uuid, name, event::origin(name).1, before, after);
@@ -58,7 +53,8 @@ impl Switch {
             channel.add_variables(&mut event);
         }
         after.iter().for_each(|(key, value)| event.add(*key, *value));
-        self.bus.publish(&event);
+        let deliveries = self.bus.encode(&event);
+        self.dispatch(deliveries);
     }
 
     /// Fires an event that belongs to no channel; `sequence` if it was numbered earlier.
@@ -79,7 +75,8 @@ impl Switch {
         add_core_headers(&mut event, name, event::origin(name).1, &stamp);
         headers.iter().for_each(|(key, value)| event.add(*key, *value));
         event.body = body.filter(|body| !body.is_empty()).map(str::to_owned);
-        self.bus.publish(&event);
+        let deliveries = self.bus.encode(&event);
+        self.dispatch(deliveries);
     }
 
     /// Fires an event that a controller or the dialplan composed. Its own headers come first; `with_core` adds those
@@ -111,7 +108,8 @@ impl Switch {
             channel.add_headers(&mut event);
             channel.add_variables(&mut event);
         }
-        self.bus.publish(&event);
+        let deliveries = self.bus.encode(&event);
+        self.dispatch(deliveries);
     }
 
     /// Fires an event that a script composed: it has nothing of a channel but what the script puts in.
@@ -239,6 +237,30 @@ impl Switch {
     }
 }
 
+impl Switch {
+    /// What `connect` answers: no frame, but one block of encoded headers with those of the reply at its end
+    /// (transcript f_outbound/sync_full).
+    pub(crate) fn connect_block(&mut self, uuid: &str, asynchronous: bool, full: bool) -> Option<Vec<u8>> {
+        let sequence = self.next_sequence();
+        let stamp = self.stamp(sequence);
+        let channel = self.channels.get(uuid)?;
+        let mut event = Event::new("CHANNEL_DATA");
+        add_core_headers(&mut event, "CHANNEL_DATA", "parse_command", &stamp);
+        if let Some(profile) = &channel.profile {
+            profile.add_to(&mut event, "Channel-");
+        }
+        channel.add_headers(&mut event);
+        channel.add_variables(&mut event);
+        event.add("Content-Type", "command/reply");
+        event.add("Reply-Text", "+OK\n");
+        event.add("Socket-Mode", if asynchronous { "async" } else { "static" });
+        event.add("Control", if full { "full" } else { "single-channel" });
+        let mut block = Vec::new();
+        encode::write_plain(&mut block, &event);
+        Some(block)
+    }
+}
+
 /// Where and when an event was fired.
 pub(crate) struct Stamp {
     core_uuid: String,
@@ -256,9 +278,14 @@ fn add_core_headers(event: &mut Event<'_>, name: &'static str, function: &'stati
         ("CODEC", "switch_core_session_set_real_read_codec") => "189",
         ("CODEC", "switch_core_session_set_read_codec") => "300",
         ("CALL_UPDATE", "sofia_receive_message") => "2133",
+        ("CHANNEL_DATA", "parse_command") => "2029",
         _ => line,
     };
-    let file = if function == "sofia_receive_message" { "mod_sofia.c" } else { file };
+    let file = match function {
+        "sofia_receive_message" => "mod_sofia.c",
+        "parse_command" => "mod_event_socket.c",
+        _ => file,
+    };
     add_headers_of(event, name, (file, function, line), stamp);
 }
 

@@ -8,6 +8,7 @@ use crate::channel::{CallState, Channel, Doing, Endpoint, Hangup, Next, State, U
 use crate::config::InboundCall;
 use crate::error::Error;
 use crate::far_end::Script;
+use crate::freeze::Unheard;
 use crate::ledger::{CallRecord, HungUpBy};
 use crate::limits::SESSIONS_MAX;
 use crate::profile::{Profile, Times};
@@ -22,6 +23,9 @@ impl Switch {
     /// A call comes in. Its channel runs the dialplan at once; gives its uuid.
     pub fn inbound_call(&mut self, now: Time, call: &InboundCall) -> Result<Uuid, Error> {
         self.advance(now);
+        if self.calls_stand_still() {
+            return Err(Error::Frozen);
+        }
         self.check_sessions()?;
         if !self.takes_calls(false) {
             return Err(Error::NotTakingCalls);
@@ -54,6 +58,10 @@ impl Switch {
         self.advance(now);
         let channel = self.channels.get(uuid).filter(|channel| channel.hangup.is_none());
         let Some(channel) = channel else { return Err(Error::NoSuchChannel { uuid: uuid.to_owned() }) };
+        if self.calls_stand_still() {
+            self.unheard.push(Unheard::Hangup(uuid.to_owned()));
+            return Ok(());
+        }
         let uuid = channel.uuid.clone();
         self.far_end_hangs_up(&uuid);
         self.run();
@@ -63,6 +71,10 @@ impl Switch {
     /// The person at the other end of the leg presses keys.
     pub fn caller_dtmf(&mut self, now: Time, uuid: &str, digits: &str) -> Result<(), Error> {
         self.advance(now);
+        if self.calls_stand_still() && self.channels.contains_key(uuid) {
+            self.unheard.push(Unheard::Digits(uuid.to_owned(), digits.to_owned()));
+            return Ok(());
+        }
         if !self.receive_digits(uuid, digits, "RTP") {
             return Err(Error::NoSuchChannel { uuid: uuid.to_owned() });
         }
@@ -122,6 +134,7 @@ impl Switch {
             taps: Vec::new(),
             listed_at: self.now + lag,
             last_application: None,
+            reported: false,
         }
     }
 
@@ -287,6 +300,7 @@ impl Switch {
         channel.next_state = State::Hangup;
         self.ledger.hung_up(uuid, cause.name(), by);
         self.fire_channel(uuid, "CHANNEL_HANGUP", &[], &[]);
+        self.session_hung_up(uuid);
         self.modify(uuid, |channel| {
             if channel.endpoint == Endpoint::Sofia && by == HungUpBy::Remote && answered {
                 sip::said_bye(&mut channel.variables);
@@ -323,6 +337,17 @@ impl Switch {
         if let (Some(dialling), Some(cause)) = (dialling, Cause::known(cause)) {
             self.leg_failed(dialling.attempt, uuid, cause);
         }
+        self.modify(uuid, |channel| channel.reported = true);
+        self.session_reported(uuid);
+        // A controller that lingers holds the session: it sees no CHANNEL_DESTROY while it does (transcripts
+        // f_outbound/async_full_dtmf, e_filter_subscriptions/myevents_inbound).
+        if !self.bus.is_controlled(uuid) {
+            self.destroy(uuid);
+        }
+    }
+
+    /// The end of a channel that has reported.
+    pub(crate) fn destroy(&mut self, uuid: &Uuid) {
         self.modify(uuid, |channel| channel.next_state = State::Destroy);
         self.fire_channel(uuid, "CHANNEL_DESTROY", &[], &[]);
         self.enter_state(uuid, State::Destroy);

@@ -225,6 +225,8 @@ impl Switch {
         self.attempts = Attempts::default();
         self.runnable.clear();
         self.resumable.clear();
+        self.connecting.clear();
+        self.unheard.clear();
         self.jobs.clear();
         self.hash = Default::default();
         self.limits = Default::default();

@@ -12,12 +12,20 @@ pub const REQUEST: RequestLimits = RequestLimits { head_bytes: 1 << 20, body_byt
 /// controller that pipelines more than that is disconnected.
 pub const CONNECTION_INPUT_MAX_BYTES: usize = 18 << 20;
 
-/// Events queued for one listener (FreeSWITCH's MAX_QUEUE_LEN, freeswitch README "A slow reader"). A listener that
-/// falls further behind is disconnected.
+/// Events queued for one listener, and lines of the log beside them (FreeSWITCH's MAX_QUEUE_LEN, freeswitch README
+/// "A slow reader"). A listener that falls further behind freezes the switch.
 pub const LISTENER_QUEUE_MAX: usize = 100_000;
 
-/// Frames on their way to one connection's socket; the same number as its queue of events, with room for replies.
-pub const CONNECTION_OUTPUT_MAX: usize = LISTENER_QUEUE_MAX + 1_000;
+/// Events that wait to get into the listeners' queues (FreeSWITCH's SWITCH_CORE_QUEUE_LEN); then whoever fires one
+/// waits.
+pub const DISPATCH_QUEUE_MAX: usize = 100_000;
+
+/// Bytes of one connection that its carrier holds and has not written. A socket has buffers of its own behind it:
+/// enough to keep it busy, and little enough that a slow reader is noticed.
+pub const UNWRITTEN_MAX_BYTES: usize = 256 << 10;
+
+/// Bytes of a reply's text, as FreeSWITCH's buffer has them (transcript e_filter_subscriptions/getvar_injection).
+pub const REPLY_MAX_BYTES: usize = 511;
 
 /// Commands queued for one channel and not yet started (freeswitch takeover README: the 257th is lost and costs the
 /// connection).
@@ -126,6 +134,9 @@ pub const SERVER_REQUESTS_MAX: usize = 1_024;
 
 /// Pieces of input from all connections of a served switch that wait for it; a full queue holds the sockets back.
 pub const SERVER_INPUT_MAX: usize = 256;
+
+/// Frames given to a socket at once: at 4 KB each as much as [`UNWRITTEN_MAX_BYTES`] holds.
+pub(crate) const FRAMES_PER_WRITE_MAX: usize = 64;
 
 /// Bytes read from a socket at once.
 pub const SOCKET_READ_BYTES: usize = 64 << 10;

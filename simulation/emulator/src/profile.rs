@@ -79,7 +79,7 @@ impl Profile {
 
     fn add_times(&self, event: &mut Event<'_>, prefix: &'static str) {
         let mut add = |name: &str, value: u64| event.add(format!("{prefix}{name}"), value.to_string());
-        if prefix == "Caller-" {
+        if prefix != "Other-Leg-" {
             add("Profile-Index", self.index.into());
         }
         let times = &self.times;

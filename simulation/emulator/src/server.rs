@@ -3,24 +3,24 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+pub use crate::carrier::{Connecting, Connector, Stream};
+use crate::carrier::{Peer, Report};
 use crate::channel::Uuid;
 use crate::config::{Config, InboundCall};
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::limits::{CONNECTION_OUTPUT_MAX, SERVER_INPUT_MAX, SERVER_REQUESTS_MAX, SOCKET_READ_BYTES};
+use crate::limits::{SERVER_INPUT_MAX, SERVER_REQUESTS_MAX};
 use crate::registrar::Phone;
-use crate::switch::{ConnectionId, Counts, Input, Output, Switch};
+use crate::switch::{ConnectId, ConnectionId, Counts, Input, Output, Switch};
 use crate::time::Time;
 
 /// What can be asked of the task that owns the switch.
 enum Request {
     Connect(Box<dyn Stream>, oneshot::Sender<ConnectionId>),
+    Refuse(Box<dyn Stream>, oneshot::Sender<ConnectionId>),
     InboundCall(Box<InboundCall>, oneshot::Sender<Result<Uuid, Error>>),
     CallerHangup(String, oneshot::Sender<Result<(), Error>>),
     CallerDtmf(String, String, oneshot::Sender<Result<(), Error>>),
@@ -34,36 +34,54 @@ enum Request {
     Stop,
 }
 
-/// What a connection can run over.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
 /// The way to a switch that is being served. Clones lead to the same switch, which ends with the last of them.
 #[derive(Debug, Clone)]
 pub struct SwitchHandle {
     requests: mpsc::Sender<Request>,
 }
 
-/// A switch that starts now, and the task that serves it: spawn the future, or await it.
+/// A switch that starts now, and the task that serves it: spawn the future, or await it. Where its dialplan wants a
+/// connection (`socket`), nobody listens.
 pub fn serve(config: Config, seed: u64) -> (SwitchHandle, impl Future<Output = ()> + Send) {
+    let nowhere =
+        |_| -> Connecting { Box::pin(std::future::ready(Err(std::io::ErrorKind::ConnectionRefused.into()))) };
+    serve_with(config, seed, nowhere)
+}
+
+/// [`serve`], with what opens the connections of the application `socket`.
+pub fn serve_with(
+    config: Config,
+    seed: u64,
+    connector: impl Connector,
+) -> (SwitchHandle, impl Future<Output = ()> + Send) {
     let (requests, incoming) = mpsc::channel(SERVER_REQUESTS_MAX);
+    let (report, reports) = mpsc::channel(SERVER_INPUT_MAX);
     let server = Server {
         switch: Switch::new(config, seed),
         started: Instant::now(),
         peers: BTreeMap::new(),
         last_connection: 0,
+        connector: Box::new(connector),
+        report,
     };
-    (SwitchHandle { requests }, server.run(incoming))
+    (SwitchHandle { requests }, server.run(incoming, reports))
 }
 
 impl SwitchHandle {
     /// Hands over a stream that a controller has opened; the switch greets it.
     pub async fn connect<S>(&self, stream: S) -> Result<ConnectionId, Error>
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: Stream + 'static,
     {
         self.ask(|reply| Request::Connect(Box::new(stream), reply)).await
+    }
+
+    /// Hands over a stream from an address that may not connect; the switch says so and ends it.
+    pub async fn refuse<S>(&self, stream: S) -> Result<ConnectionId, Error>
+    where
+        S: Stream + 'static,
+    {
+        self.ask(|reply| Request::Refuse(Box::new(stream), reply)).await
     }
 
     /// A call comes in; gives the uuid of its channel.
@@ -130,58 +148,66 @@ impl SwitchHandle {
     }
 }
 
-/// The task's own end of a connection.
-struct Peer {
-    frames: mpsc::Sender<Bytes>,
-    task: AbortHandle,
-}
-
-/// What a connection's task reports.
-type Received = (ConnectionId, Option<Bytes>);
-
 struct Server {
     switch: Switch,
     started: Instant,
     peers: BTreeMap<ConnectionId, Peer>,
     last_connection: u64,
+    connector: Box<dyn Connector>,
+    /// For the tasks of connections.
+    report: mpsc::Sender<Report>,
 }
 
 impl Server {
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let (report, mut reports) = mpsc::channel::<Received>(SERVER_INPUT_MAX);
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut reports: mpsc::Receiver<Report>) {
         loop {
             let timeout = self.switch.next_timeout().map(|at| self.instant_of(at));
             tokio::select! {
                 biased;
                 request = requests.recv() => match request {
                     None | Some(Request::Stop) => break,
-                    Some(request) => self.serve_request(request, &report),
+                    Some(request) => self.serve_request(request),
                 },
                 () = sleep_until(timeout) => self.switch.on_timeout(self.now()),
-                Some((id, bytes)) = reports.recv() => {
-                    let now = self.now();
-                    match bytes {
-                        Some(bytes) => self.switch.handle(now, Input::Received(id, &bytes)),
-                        None => {
-                            self.switch.handle(now, Input::Closed(id));
-                            self.peers.remove(&id);
-                        }
-                    }
-                }
+                Some(report) = reports.recv() => self.take_report(report),
             }
             self.carry_out();
         }
         for peer in self.peers.values() {
-            peer.task.abort();
+            peer.abort();
         }
     }
 
-    fn serve_request(&mut self, request: Request, report: &mpsc::Sender<Received>) {
+    fn take_report(&mut self, report: Report) {
+        let now = self.now();
+        match report {
+            Report::Received(id, bytes) => self.switch.handle(now, Input::Received(id, &bytes)),
+            Report::Written(id, size_bytes) => self.switch.handle(now, Input::Written(id, size_bytes)),
+            Report::Ended(id) => {
+                self.peers.remove(&id);
+                self.switch.handle(now, Input::Closed(id));
+            }
+            Report::Connected(request, Ok(stream)) => {
+                let id = self.start_peer(stream);
+                self.switch.handle(now, Input::Opened(request, id));
+            }
+            Report::Connected(request, Err(_)) => self.switch.handle(now, Input::ConnectFailed(request)),
+        }
+    }
+
+    fn serve_request(&mut self, request: Request) {
         let now = self.now();
         // Whoever asked may be gone; what was asked for has happened all the same.
         match request {
             Request::Connect(stream, reply) => {
-                let _ = reply.send(self.connect(stream, report.clone()));
+                let id = self.start_peer(stream);
+                self.switch.handle(now, Input::Connected(id));
+                let _ = reply.send(id);
+            }
+            Request::Refuse(stream, reply) => {
+                let id = self.start_peer(stream);
+                self.switch.handle(now, Input::Refused(id));
+                let _ = reply.send(id);
             }
             Request::InboundCall(call, reply) => {
                 let _ = reply.send(self.switch.inbound_call(now, &call));
@@ -215,7 +241,7 @@ impl Server {
             }
             Request::DropConnections(reply) => {
                 for (id, peer) in std::mem::take(&mut self.peers) {
-                    peer.task.abort();
+                    peer.abort();
                     self.switch.handle(now, Input::Closed(id));
                 }
                 let _ = reply.send(());
@@ -224,34 +250,40 @@ impl Server {
         }
     }
 
-    fn connect(&mut self, stream: Box<dyn Stream>, report: mpsc::Sender<Received>) -> ConnectionId {
+    fn start_peer(&mut self, stream: Box<dyn Stream>) -> ConnectionId {
         self.last_connection += 1;
         let id = ConnectionId(self.last_connection);
-        let (frames, outgoing) = mpsc::channel(CONNECTION_OUTPUT_MAX);
-        let task = tokio::spawn(carry(id, stream, outgoing, report)).abort_handle();
-        self.peers.insert(id, Peer { frames, task });
-        self.switch.handle(self.now(), Input::Connected(id));
+        self.peers.insert(id, Peer::start(id, stream, self.report.clone()));
         id
     }
 
-    /// Does what the switch wants done. A connection whose socket has fallen too far behind is closed.
+    /// Does what the switch wants done.
     fn carry_out(&mut self) {
         while let Some(output) = self.switch.poll_output() {
             match output {
                 Output::Send { connection, bytes } => {
-                    let Some(peer) = self.peers.get(&connection) else { continue };
-                    if peer.frames.try_send(bytes).is_err() {
-                        peer.task.abort();
-                        self.peers.remove(&connection);
-                        self.switch.handle(self.now(), Input::Closed(connection));
+                    if let Some(peer) = self.peers.get(&connection) {
+                        peer.send(bytes);
                     }
                 }
                 // The connection's task writes what it has and then ends.
                 Output::Close { connection } => {
-                    self.peers.remove(&connection);
+                    if let Some(peer) = self.peers.remove(&connection) {
+                        peer.end();
+                    }
                 }
+                Output::Connect { request, address } => self.connect(request, address),
             }
         }
+    }
+
+    fn connect(&self, request: ConnectId, address: String) {
+        let connecting = self.connector.connect(address);
+        let report = self.report.clone();
+        tokio::spawn(async move {
+            // The switch may have stopped meanwhile.
+            let _ = report.send(Report::Connected(request, connecting.await)).await;
+        });
     }
 
     fn now(&self) -> Time {
@@ -270,59 +302,14 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Carries one connection's bytes both ways until either side ends it.
-async fn carry(
-    id: ConnectionId,
-    stream: Box<dyn Stream>,
-    outgoing: mpsc::Receiver<Bytes>,
-    report: mpsc::Sender<Received>,
-) {
-    let (reader, writer) = tokio::io::split(stream);
-    tokio::select! {
-        biased;
-        () = write(writer, outgoing) => {}
-        () = read(id, reader, &report) => {}
-    }
-    // The switch may have stopped meanwhile.
-    let _ = report.send((id, None)).await;
-}
-
-async fn write(mut writer: WriteHalf<Box<dyn Stream>>, mut outgoing: mpsc::Receiver<Bytes>) {
-    const FRAMES_AT_ONCE: usize = 64;
-    let mut frames = Vec::with_capacity(FRAMES_AT_ONCE);
-    let mut gathered = Vec::new();
-    while outgoing.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
-        gathered.clear();
-        frames.drain(..).for_each(|frame| gathered.extend_from_slice(&frame));
-        if writer.write_all(&gathered).await.is_err() || writer.flush().await.is_err() {
-            return;
-        }
-    }
-    // The other side may be gone already.
-    let _ = writer.shutdown().await;
-}
-
-async fn read(id: ConnectionId, mut reader: ReadHalf<Box<dyn Stream>>, report: &mpsc::Sender<Received>) {
-    loop {
-        let mut buffer = BytesMut::with_capacity(SOCKET_READ_BYTES);
-        match reader.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {
-                if report.send((id, Some(buffer.freeze()))).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::{DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
+    use crate::dialplan::{Action, Dialplan, Extension};
 
     async fn read_until(stream: &mut DuplexStream, text: &str) -> String {
         let mut seen = Vec::new();
@@ -394,23 +381,59 @@ mod tests {
         assert_eq!(switch.caller_hangup(&uuid).await, Err(Error::Stopped));
     }
 
+    /// freeswitch README "A slow reader freezes the switch".
     #[tokio::test(start_paused = true)]
-    async fn a_reader_that_stopped_is_cut_off_and_the_others_go_on() {
-        let (switch, task) = serve(Config::default(), 7);
+    async fn a_reader_that_stopped_freezes_the_others_until_it_is_gone() {
+        let config = Config { listener_queue_max: 1_000, unwritten_max_bytes: 4_096, ..Config::default() };
+        let (switch, task) = serve(config, 7);
         tokio::spawn(task);
         let mut slow = log_in(&switch).await;
         slow.write_all(b"event plain CUSTOM flood\n\n").await.unwrap();
+        read_until(&mut slow, "enabled plain").await;
         let mut other = log_in(&switch).await;
-        let round = b"sendevent CUSTOM\nEvent-Subclass: flood\n\n".repeat(1_000);
-        for _ in 0..=CONNECTION_OUTPUT_MAX / 1_000 {
+        let round = b"sendevent CUSTOM\nEvent-Subclass: flood\n\n".repeat(100);
+        let mut reply = [0; 82];
+        let answered = loop {
+            // The listener of the slow one looks at its queue, and its socket fills.
+            tokio::time::sleep(Duration::from_millis(60)).await;
             other.write_all(&round).await.unwrap();
-            for _ in 0..1_000 {
-                // Each reply is 82 bytes: "+OK " and the event's uuid.
-                other.read_exact(&mut [0; 82]).await.unwrap();
+            let answered = async {
+                for _ in 0..100 {
+                    // Each reply is 82 bytes: "+OK " and the event's uuid.
+                    other.read_exact(&mut reply).await.unwrap();
+                }
+            };
+            if tokio::time::timeout(Duration::from_secs(60), answered).await.is_err() {
+                break false;
             }
-        }
+        };
+        assert!(!answered, "the others stand still");
+        let uuid = switch.inbound_call(InboundCall::new("100", "200")).await;
+        assert_eq!(uuid, Err(Error::Frozen), "and so do calls");
+        drop(slow);
         other.write_all(b"api echo alive\n\n").await.unwrap();
         read_until(&mut other, "alive").await;
         assert_eq!(switch.counts().await.unwrap().connections, 1);
+        assert!(switch.inbound_call(InboundCall::new("100", "200")).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_dialplan_connects_through_the_callers_connector() {
+        let (ends, mut opened) = mpsc::channel(4);
+        let connector = move |address: String| -> Connecting {
+            let (own, theirs) = duplex(4096);
+            let _ = ends.try_send((address, theirs));
+            Box::pin(std::future::ready(Ok(Box::new(own) as Box<dyn Stream>)))
+        };
+        let actions = vec![Action::new("socket", "127.0.0.1:8084 async full"), Action::new("park", "")];
+        let dialplan = Dialplan { extensions: vec![Extension { destination: "*".into(), actions }] };
+        let (switch, task) = serve_with(Config { dialplan, ..Config::default() }, 7, connector);
+        tokio::spawn(task);
+        let uuid = switch.inbound_call(InboundCall::new("100", "200")).await.unwrap();
+        let (address, mut controller) = opened.recv().await.unwrap();
+        assert_eq!(address, "127.0.0.1:8084");
+        controller.write_all(b"connect\n\n").await.unwrap();
+        let block = read_until(&mut controller, "Control: full\n\n").await;
+        assert!(block.contains(&format!("Unique-ID: {uuid}\n")));
     }
 }

@@ -12,6 +12,7 @@ use crate::channel::{Channel, Uuid};
 use crate::conference::Conferences;
 use crate::config::Config;
 use crate::database::{Database, Limits};
+use crate::freeze::Unheard;
 use crate::hash::Hash;
 use crate::journal::Entry;
 use crate::ledger::Ledger;
@@ -26,6 +27,10 @@ use crate::time::Time;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
 
+/// A connection that the switch wants opened, numbered by the switch and never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectId(pub u64);
+
 /// A running API command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct JobId(pub(crate) u64);
@@ -39,6 +44,15 @@ pub enum Input<'a> {
     Received(ConnectionId, &'a [u8]),
     /// A controller is gone. Its jobs and its calls go on.
     Closed(ConnectionId),
+    /// A controller connected from an address that may not: it is told so and cut off.
+    Refused(ConnectionId),
+    /// The connection's socket took this many bytes of what it was sent. Whoever carries a connection reports every
+    /// byte, or the switch believes that the socket is full.
+    Written(ConnectionId, usize),
+    /// The connection that [`Output::Connect`] wanted is open, under this number.
+    Opened(ConnectId, ConnectionId),
+    /// It cannot be opened.
+    ConnectFailed(ConnectId),
 }
 
 /// What the switch wants done outside.
@@ -55,6 +69,14 @@ pub enum Output {
     Close {
         /// Which.
         connection: ConnectionId,
+    },
+    /// Open a connection to a controller (the application `socket`), and say [`Input::Opened`] or
+    /// [`Input::ConnectFailed`].
+    Connect {
+        /// What to call it then.
+        request: ConnectId,
+        /// Where to: `<host>:<port>`, as the dialplan has it.
+        address: String,
     },
 }
 
@@ -101,6 +123,14 @@ pub(crate) enum Timer {
         account: String,
         call_id: String,
     },
+    /// A listener looks at its queues.
+    Listener(ConnectionId),
+    /// A connection has lingered long enough.
+    Linger(ConnectionId),
+    /// A late event comes.
+    Late,
+    /// A frozen switch loses patience.
+    Thaw,
 }
 
 /// An emulated FreeSWITCH. It does nothing by itself: bytes and the time come in through [`Switch::handle`],
@@ -136,6 +166,11 @@ pub struct Switch {
     pub(crate) next_job: u64,
     /// Connections whose `api` has replied and whose further input waits.
     pub(crate) resumable: VecDeque<ConnectionId>,
+    /// Channels that wait for a connection to a controller.
+    pub(crate) connecting: BTreeMap<ConnectId, Uuid>,
+    pub(crate) last_connect: u64,
+    /// What happened to calls while their threads stood still.
+    pub(crate) unheard: Vec<Unheard>,
     pub(crate) hash: Hash,
     pub(crate) database: Database,
     pub(crate) limits: Limits,
@@ -183,7 +218,7 @@ impl Switch {
             now: Time(0),
             core_uuid,
             event_sequence: 0,
-            bus: Bus::default(),
+            bus: Bus::new(&config),
             channels: BTreeMap::new(),
             listing: crate::api::show::Listing::default(),
             runnable: VecDeque::new(),
@@ -200,6 +235,9 @@ impl Switch {
             jobs: BTreeMap::new(),
             next_job: 1,
             resumable: VecDeque::new(),
+            connecting: BTreeMap::new(),
+            last_connect: 0,
+            unheard: Vec::new(),
             hash: Hash::default(),
             database: Database::default(),
             limits: Limits::default(),
@@ -221,9 +259,15 @@ impl Switch {
         match input {
             Input::Connected(id) => self.accept(id),
             Input::Received(id, bytes) => self.receive(id, bytes),
-            Input::Closed(id) => {
-                self.bus.connections.remove(&id);
+            Input::Closed(id) => self.bus.forget(id),
+            Input::Refused(id) => self.reject(id),
+            Input::Written(id, size_bytes) => {
+                if self.bus.written(id, size_bytes) {
+                    self.resumable.push_back(id);
+                }
             }
+            Input::Opened(request, id) => self.connect_opened(request, id),
+            Input::ConnectFailed(request) => self.connect_failed(request),
         }
         self.run();
     }
@@ -323,6 +367,11 @@ impl Switch {
             Timer::Life => self.go_on_ending(),
             Timer::Registration(user, domain) => self.check_registration(&user, &domain),
             Timer::MessageWaiting { account, call_id } => self.tell_messages(&account, &call_id),
+            Timer::Listener(id) => self.listener_timeout(id),
+            Timer::Linger(id) => self.linger_timeout(id),
+            Timer::Late => self.deliver_late(),
+            // `run` sees that it is over.
+            Timer::Thaw => {}
             Timer::Heartbeat => {
                 self.heartbeat();
                 self.arm(self.now + self.config.heartbeat, Timer::Heartbeat);
@@ -332,12 +381,15 @@ impl Switch {
 
     /// Lets channels and connections go on until all of them wait.
     pub(crate) fn run(&mut self) {
+        self.thaw_if_over();
         loop {
-            if let Some(uuid) = self.runnable.pop_front() {
+            if !self.calls_stand_still()
+                && let Some(uuid) = self.runnable.pop_front()
+            {
                 self.run_channel(&uuid);
             } else if let Some(connection) = self.resumable.pop_front() {
                 self.read_requests(connection);
-            } else {
+            } else if !self.settle() {
                 break;
             }
         }

@@ -65,7 +65,7 @@ impl Switch {
         let locked = channel.is_locked();
         let Some(frame) = channel.stack.last_mut() else {
             if hung_up {
-                return Turn::Finish;
+                return if channel.reported { Turn::Wait } else { Turn::Finish };
             }
             if channel.dialling.is_some() {
                 return Turn::Dial;
@@ -98,7 +98,11 @@ impl Switch {
             return Turn::Complete;
         }
         // A transfer lets the queued commands run first (freeswitch takeover README "Facts that cost time").
-        if !locked && let Some(command) = channel.queue.pop_front() {
+        let waits = matches!(&frame.doing, Doing::Socket(outbound) if !outbound.runs_commands());
+        if !locked
+            && !waits
+            && let Some(command) = channel.queue.pop_front()
+        {
             return Turn::Command(command);
         }
         if channel.next.is_some() || over {
@@ -139,6 +143,9 @@ impl Switch {
         let headers: Vec<(&str, &str)> =
             command.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.fire_channel(uuid, "PRIVATE_COMMAND", &headers, &[]);
+        if let Some(connection) = command.connection {
+            self.sync_command_done(connection);
+        }
     }
 
     /// A channel that ends forgets the commands that it has not begun.

@@ -173,6 +173,10 @@ impl SwitchHost {
                         self.write(connection);
                     }
                 }
+                // Nobody listens for the application `socket` yet.
+                Output::Connect { request, .. } => {
+                    self.switch.handle(self.switch.now(), Input::ConnectFailed(request));
+                }
             }
         }
     }
@@ -181,21 +185,26 @@ impl SwitchHost {
     fn write(&mut self, id: ConnectionId) {
         let Some(socket) = self.connections.get_mut(&id) else { return };
         let mut state = self.fabric.lock();
+        let mut taken_bytes = 0;
         while let Some(first) = socket.unwritten.front_mut() {
             let Ok(written) = state.write(socket.end, first) else {
                 // The peer is gone; that is told by what is read.
                 socket.unwritten.clear();
                 break;
             };
+            taken_bytes += written;
             if written < first.len() {
                 bytes::Buf::advance(first, written);
-                return;
+                break;
             }
             socket.unwritten.pop_front();
         }
-        let closing = socket.closing;
+        let closed = socket.closing && socket.unwritten.is_empty();
         drop(state);
-        if closing {
+        if taken_bytes > 0 {
+            self.switch.handle(self.switch.now(), Input::Written(id, taken_bytes));
+        }
+        if closed {
             self.let_go(id);
         }
     }

@@ -135,8 +135,7 @@ impl Switch {
             let mut frame = Vec::with_capacity(64 + result.len());
             encode::write_api_response(&mut frame, result);
             self.bus.send(connection, frame);
-            self.bus.release(connection);
-            self.resumable.push_back(connection);
+            self.api_replied(connection);
         }
         let headers =
             [("API-Command", job.command.as_str()), ("API-Command-Argument", job.argument.as_str())];

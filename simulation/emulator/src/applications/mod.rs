@@ -6,6 +6,7 @@ pub(crate) mod extension;
 pub(crate) mod media;
 mod meet;
 mod simple;
+pub(crate) mod socket;
 
 use std::mem;
 
@@ -57,6 +58,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "sched_transfer",
     "set",
     "sleep",
+    "socket",
     "stop_record_session",
     "transfer",
     "unset",
@@ -281,6 +283,10 @@ impl Switch {
                 self.end_exchange(uuid);
                 None
             }
+            Doing::Socket(outbound) => {
+                self.end_socket(uuid, &outbound);
+                None
+            }
             Doing::Ended { response } => Some(response).filter(|response| !response.is_empty()),
             Doing::Extension(_) => {
                 self.modify(uuid, Channel::leave_extension);
@@ -312,6 +318,7 @@ impl Switch {
                 Started::Done(None)
             }
             "echo" => Started::Runs(Doing::Echo, None),
+            "socket" => self.start_socket(uuid, argument),
             "bridge" => self.start_bridge(uuid, argument),
             "conference" => self.start_conference(uuid, argument),
             "att_xfer" => self.start_attended_transfer(uuid, argument),

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use fipple_emulator::{Config, ConnectionId, Input, Output, Switch, Time};
+use fipple_emulator::{Config, ConnectId, ConnectionId, Disorder, Input, Output, Switch, Time};
 
 /// A frame that a switch wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,8 @@ pub(crate) struct Bench {
     pub(crate) now: Time,
     received: Vec<(ConnectionId, Vec<u8>)>,
     closed: Vec<ConnectionId>,
+    /// Connections that the switch wants opened.
+    pub(crate) wanted: Vec<(ConnectId, String)>,
 }
 
 pub(crate) const FIRST: ConnectionId = ConnectionId(1);
@@ -132,9 +134,19 @@ pub(crate) const SECOND: ConnectionId = ConnectionId(2);
 impl Bench {
     /// A switch without heartbeats and an unauthenticated controller.
     pub(crate) fn connected(config: Config) -> Self {
-        let config = Config { heartbeat: Duration::from_secs(1_000_000), ..config };
-        let mut bench =
-            Self { switch: Switch::new(config, 42), now: Time(0), received: Vec::new(), closed: Vec::new() };
+        let config = Config {
+            heartbeat: Duration::from_secs(1_000_000),
+            event_lag_ms: 0..=0,
+            disorder: Disorder::default(),
+            ..config
+        };
+        let mut bench = Self {
+            switch: Switch::new(config, 42),
+            now: Time(0),
+            received: Vec::new(),
+            closed: Vec::new(),
+            wanted: Vec::new(),
+        };
         bench.connect(FIRST);
         bench
     }
@@ -203,8 +215,10 @@ impl Bench {
                 Output::Send { connection, bytes } => {
                     let received = self.received.iter_mut().find(|(id, _)| *id == connection).unwrap();
                     received.1.extend_from_slice(&bytes);
+                    self.switch.handle(self.now, Input::Written(connection, bytes.len()));
                 }
                 Output::Close { connection } => self.closed.push(connection),
+                Output::Connect { request, address } => self.wanted.push((request, address)),
             }
         }
     }

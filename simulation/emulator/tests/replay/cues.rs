@@ -13,10 +13,17 @@ use super::scenario::Scenario;
 /// How long the real switch may take for what happens in one moment in the emulated one.
 const AT_ONCE_MICROS: u64 = 5_000;
 
+/// Controllers that went away without `exit`, and when, by the notes that were taken.
+const DROPPED: &[(&str, u64)] = &[("f_outbound/async_tcp_drop", 301_897)];
+
 /// Something that happens to the switch from outside. Channels are named as in the recording.
 #[derive(Debug, Clone)]
 pub(crate) enum Cue {
     Connect(ConnectionId),
+    /// From an address that may not connect.
+    Refuse(ConnectionId),
+    /// The controller is gone without a word.
+    Close(ConnectionId),
     Write(ConnectionId, Vec<u8>),
     /// A call comes in, and its caller does what the call's script says.
     Call {
@@ -40,9 +47,13 @@ pub(crate) fn cues_of(scenario: &Scenario<'_>) -> Vec<(u64, Cue)> {
     let mut known: Vec<String> = Vec::new();
     for (index, (began, recording)) in scenario.connections.iter().enumerate() {
         let id = connection_id(index);
-        if !recording.is_outbound() {
+        if recording.name == "p_shutdown_acl/acl_rude_rejection" {
+            cues.push((*began, Cue::Refuse(id)));
+        } else if !recording.is_outbound() {
             cues.push((*began, Cue::Connect(id)));
         }
+        let dropped = DROPPED.iter().find(|(name, _)| *name == recording.name);
+        cues.extend(dropped.map(|(_, at)| (began + at, Cue::Close(id))));
         let written = recording.written.iter();
         cues.extend(written.map(|(at, bytes)| (began + at, Cue::Write(id, bytes.clone()))));
         // Several connections tell of the same callers.
@@ -58,7 +69,7 @@ pub(crate) fn cues_of(scenario: &Scenario<'_>) -> Vec<(u64, Cue)> {
 /// What makes a cue the same in two recordings.
 fn key(cue: &Cue) -> String {
     match cue {
-        Cue::Connect(id) | Cue::Write(id, _) => format!("{id:?}"),
+        Cue::Connect(id) | Cue::Refuse(id) | Cue::Close(id) | Cue::Write(id, _) => format!("{id:?}"),
         Cue::Call { uuid, .. } => format!("call {uuid}"),
         Cue::CalleeHangup { uuid } => format!("hang-up {uuid}"),
     }

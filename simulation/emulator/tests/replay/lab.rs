@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use fipple_emulator::Config;
 use fipple_emulator::cause::Cause;
-use fipple_emulator::config::{Answer, Destination, DirectoryUser};
+use fipple_emulator::config::{Answer, Destination, DirectoryUser, User};
 use fipple_emulator::dialplan::{Action, Dialplan, Extension};
+use fipple_emulator::{Config, Disorder};
 
 /// What each destination ran, read off the CHANNEL_EXECUTE events of the recordings.
 const DIALPLAN: &[(&str, &[(&str, &str)])] = &[
@@ -85,6 +85,23 @@ const MISSING_PATHS: &[&str] = &[
     "http://127.0.0.1:8092/up/lab",
     "http://127.0.0.1:8092/file.wav",
 ];
+/// The users of the directory who may control the switch, by what `userauth` was answered.
+fn users() -> Vec<User> {
+    let user = |name: &str, events: Option<&str>, api: Option<&str>, may_log| User {
+        name: name.into(),
+        domain: "lab.local".into(),
+        password: "secret".into(),
+        events: events.map(str::to_owned),
+        api: api.map(str::to_owned),
+        may_log,
+    };
+    vec![
+        user("ctl", Some("CHANNEL_ANSWER,CHANNEL_HANGUP"), Some("show,status,bgapi"), true),
+        user("ctl2", None, None, true),
+        user("ctl3", Some("all"), Some("sched_api eval expand bgapi show"), false),
+        user("someone", None, None, true),
+    ]
+}
 
 /// The users of the lab's directory: twenty extensions, and those of the Event Socket, who have no variables.
 fn directory() -> Vec<DirectoryUser> {
@@ -128,6 +145,9 @@ pub(crate) fn config(wall_clock_at_start_micros: u64) -> Config {
     let files = SOUNDS.iter().map(|(path, length_ms)| ((*path).into(), Duration::from_millis(*length_ms)));
     Config {
         wall_clock_at_start_micros,
+        users: users(),
+        event_lag_ms: 0..=0,
+        disorder: Disorder::default(),
         dialplan: Dialplan { extensions: extensions.collect() },
         destinations: vec![
             answers("test@127.0.0.1:6070", 1, 200),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fipple_emulator::{ConnectionId, Input, Output, Switch, Time};
+use fipple_emulator::{ConnectId, ConnectionId, Input, Output, Switch, Time};
 
 use super::cues::{Cue, connection_id, cues_of};
 use super::frame::{Event, Frame, FrameReader};
@@ -37,6 +37,8 @@ struct Stage<'a> {
     /// When the scenario begins on the switch's clock.
     curtain: u64,
     ears: BTreeMap<ConnectionId, Ear>,
+    /// What controllers wrote that the switch has not called yet.
+    early: Vec<(ConnectionId, Vec<u8>)>,
     uuids: Uuids,
 }
 
@@ -49,6 +51,7 @@ pub(crate) fn perform(scenario: &Scenario<'_>) -> Performance {
         switch: Switch::new(lab::config(wall), 42),
         curtain,
         ears: BTreeMap::new(),
+        early: Vec::new(),
         uuids: Uuids::of(scenario),
     };
     for (at, cue) in cues_of(scenario) {
@@ -93,9 +96,15 @@ impl Stage<'_> {
         let now = Time(self.curtain + at);
         match cue {
             Cue::Connect(id) => {
-                self.ears.insert(id, Ear { reader: FrameReader::new(), frames: Vec::new(), replies: 0 });
+                self.prick_up(id);
                 self.switch.handle(now, Input::Connected(id));
             }
+            Cue::Refuse(id) => {
+                self.prick_up(id);
+                self.switch.handle(now, Input::Refused(id));
+            }
+            Cue::Close(id) => self.switch.handle(now, Input::Closed(id)),
+            Cue::Write(id, bytes) if !self.ears.contains_key(&id) => self.early.push((id, bytes)),
             Cue::Write(id, bytes) => {
                 let bytes = self.uuids.translate(&bytes);
                 self.switch.handle(now, Input::Received(id, &bytes));
@@ -113,9 +122,41 @@ impl Stage<'_> {
         }
     }
 
+    fn prick_up(&mut self, id: ConnectionId) {
+        self.ears.insert(id, Ear { reader: FrameReader::new(), frames: Vec::new(), replies: 0 });
+    }
+
+    /// The switch calls a controller: the next of those who were recorded, if there is one.
+    fn answer_connect(&mut self, request: ConnectId) {
+        let now = self.switch.now();
+        let connections = self.scenario.connections.iter().enumerate();
+        let called = connections
+            .filter(|(_, (_, recording))| recording.is_outbound())
+            .map(|(index, _)| connection_id(index))
+            .find(|id| !self.ears.contains_key(id));
+        let Some(id) = called else { return self.switch.handle(now, Input::ConnectFailed(request)) };
+        self.prick_up(id);
+        self.switch.handle(now, Input::Opened(request, id));
+        let (own, others) = std::mem::take(&mut self.early).into_iter().partition(|(early, _)| *early == id);
+        self.early = others;
+        let own: Vec<(ConnectionId, Vec<u8>)> = own;
+        for (id, bytes) in own {
+            let bytes = self.uuids.translate(&bytes);
+            self.switch.handle(now, Input::Received(id, &bytes));
+        }
+    }
+
     fn listen(&mut self) {
         while let Some(output) = self.switch.poll_output() {
-            let Output::Send { connection, bytes } = output else { continue };
+            let (connection, bytes) = match output {
+                Output::Send { connection, bytes } => (connection, bytes),
+                Output::Connect { request, .. } => {
+                    self.answer_connect(request);
+                    continue;
+                }
+                Output::Close { .. } => continue,
+            };
+            self.switch.handle(self.switch.now(), Input::Written(connection, bytes.len()));
             let Some(ear) = self.ears.get_mut(&connection) else { continue };
             for frame in ear.reader.read(&bytes) {
                 if frame.is_event() {
