@@ -55,6 +55,8 @@ pub struct Config {
     pub globals: Vec<(String, String)>,
     /// Contexts of the XML dialplan, which are hunted before [`Config::dialplan`].
     pub xml_dialplan: XmlDialplan,
+    /// Whether it has mod_lua: the application and the API command `lua`.
+    pub mod_lua: bool,
     /// Lua scripts, by the name under which `lua` runs them.
     pub lua_scripts: BTreeMap<String, String>,
     /// How long a script is held up, in milliseconds, whenever it asks something of the switch; drawn anew each time.
@@ -120,6 +122,7 @@ impl Default for Config {
             missing_paths: vec!["/nonexistent/".into(), "/proc/".into()],
             globals: vec![("domain".into(), "lab.local".into()), ("local_ip_v4".into(), "127.0.0.1".into())],
             xml_dialplan: XmlDialplan::deployed(),
+            mod_lua: true,
             lua_scripts: deployed_scripts(),
             lua_pause_ms: 0..=0,
             event_lag_ms: 17..=54,

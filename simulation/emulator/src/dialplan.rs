@@ -1,5 +1,7 @@
 //! Which applications a call runs when it comes in or is transferred.
 
+use crate::separate;
+
 /// One application with its argument, as `<action application="..." data="..."/>` would say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
@@ -64,6 +66,9 @@ pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// Actions of one inline dialplan (FreeSWITCH: 128); the last is all the rest.
+const INLINE_ACTIONS_MAX: usize = 128;
+
 /// The dialplan "inline": `app:arg,app:arg`, or with another separator after `m:<separator>:`. Quotes around the
 /// whole are dropped.
 pub(crate) fn inline_actions(text: &str) -> Vec<Action> {
@@ -75,10 +80,11 @@ pub(crate) fn inline_actions(text: &str) -> Vec<Action> {
         Some(found) => found,
         None => (',', text),
     };
-    text.split(separator)
+    let actions = separate::fields(text, separator, INLINE_ACTIONS_MAX).into_iter();
+    actions
         .filter(|action| !action.is_empty())
         .map(|action| {
-            let (application, argument) = action.split_once(':').unwrap_or((action, ""));
+            let (application, argument) = action.split_once(':').unwrap_or((&action, ""));
             Action::new(application.trim(), argument)
         })
         .collect()

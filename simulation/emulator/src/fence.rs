@@ -9,6 +9,7 @@
 //! rests on the other.
 
 use crate::channel::{Channel, Uuid};
+use crate::journal::Entry;
 use crate::ledger::Ledger;
 use crate::limits::LEDGER_STEPS_MAX;
 use crate::switch::{ConnectionId, Switch};
@@ -134,9 +135,11 @@ impl Switch {
             connection: channel.commanded_by().flatten(),
         };
         // The wrapper of the snippet bears the same name.
-        if application != "execute_extension"
-            && let Some(fence) = self.ledger.fence_to_add_to(uuid)
-        {
+        if application == "execute_extension" {
+            return;
+        }
+        self.ledger.journal.add(|| Entry::StepRan { uuid: uuid.clone(), run: run.clone() });
+        if let Some(fence) = self.ledger.fence_to_add_to(uuid) {
             fence.runs.push(run);
         }
     }
@@ -148,9 +151,10 @@ impl Switch {
         }
         let Some(channel) = self.channels.get(uuid) else { return };
         let (epoch, running) = (number(channel, name), running_step(channel));
-        let (uuid, at) = (channel.uuid.clone(), self.now);
+        let (uuid, change) = (channel.uuid.clone(), EpochChange { epoch, running, at: self.now });
+        self.ledger.journal.add(|| Entry::EpochSet { uuid: uuid.clone(), change: change.clone() });
         if let Some(fence) = self.ledger.fence_to_add_to(&uuid) {
-            fence.epochs.push(EpochChange { epoch, running, at });
+            fence.epochs.push(change);
         }
     }
 
@@ -172,6 +176,7 @@ impl Switch {
             connection: channel.commanded_by().flatten(),
         };
         let uuid = channel.uuid.clone();
+        self.ledger.journal.add(|| Entry::StepTold { uuid: uuid.clone(), verdict: verdict.clone() });
         if let Some(fence) = self.ledger.fence_to_add_to(&uuid) {
             fence.verdicts.push(verdict);
         }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::channel::Uuid;
+use crate::fence::{EpochChange, StepRun, StepVerdict};
 use crate::ledger::HungUpBy;
 use crate::limits::JOURNAL_ENTRIES_MAX;
 use crate::switch::ConnectionId;
@@ -51,6 +52,27 @@ pub enum Entry {
         uuid: Uuid,
         /// `Application-UUID` of its events.
         application_uuid: String,
+    },
+    /// The application of a fenced step began.
+    StepRan {
+        /// On which leg.
+        uuid: Uuid,
+        /// What ran.
+        run: StepRun,
+    },
+    /// A fenced step said what became of it.
+    StepTold {
+        /// On which leg.
+        uuid: Uuid,
+        /// What it said.
+        verdict: StepVerdict,
+    },
+    /// A leg's epoch was set.
+    EpochSet {
+        /// Which leg.
+        uuid: Uuid,
+        /// To what.
+        change: EpochChange,
     },
     /// A leg was hung up.
     HungUp {

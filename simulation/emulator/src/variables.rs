@@ -5,6 +5,9 @@ use crate::limits::{VARIABLE_MAX_BYTES, VARIABLES_MAX};
 /// What an array begins with; `|:` stands between its elements.
 const ARRAY: &str = "ARRAY::";
 
+/// The highest index of an element that can be set (FreeSWITCH: 4000).
+const ELEMENTS_MAX: usize = 4_000;
+
 /// What the headers of variables begin with.
 pub(crate) const PREFIX: &str = "variable_";
 
@@ -23,6 +26,9 @@ impl Variables {
 
     /// Sets a variable; an empty value unsets it. Values above the limit are cut, further variables dropped.
     pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
+        if let Some((array, index)) = element_of(name) {
+            return self.set_element(array, index, &value.into());
+        }
         self.unset(name);
         let mut value = value.into();
         if value.is_empty() || name.is_empty() || self.entries.len() >= VARIABLES_MAX {
@@ -33,6 +39,23 @@ impl Variables {
             value.truncate(boundary.unwrap_or(0));
         }
         self.entries.push((format!("{PREFIX}{name}"), value));
+    }
+
+    /// Sets an element of a variable that is or becomes an array; what it held as no array is lost, as in FreeSWITCH.
+    fn set_element(&mut self, name: &str, index: usize, value: &str) {
+        let present = self.get(name).and_then(|value| value.strip_prefix(ARRAY)).unwrap_or_default();
+        let mut elements: Vec<&str> =
+            if present.is_empty() { Vec::new() } else { present.split("|:").collect() };
+        if elements.len() <= index {
+            elements.resize(index + 1, "");
+        }
+        elements[index] = value;
+        let mark = if elements.len() > 1 { ARRAY } else { "" };
+        let joined = format!("{mark}{}", elements.join("|:"));
+        match self.position(name).filter(|_| joined.len() <= VARIABLE_MAX_BYTES) {
+            Some(position) => self.entries[position].1 = joined,
+            None => self.set(name, joined),
+        }
     }
 
     pub(crate) fn unset(&mut self, name: &str) {
@@ -86,6 +109,12 @@ impl Variables {
     }
 }
 
+/// `name[index]` taken apart.
+fn element_of(name: &str) -> Option<(&str, usize)> {
+    let (array, index) = name.strip_suffix(']')?.split_once('[')?;
+    index.parse().ok().filter(|index| *index <= ELEMENTS_MAX).map(|index| (array, index))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +137,19 @@ mod tests {
         assert_eq!(variables.get("a"), None);
         variables.unshift("a", "1");
         assert_eq!(variables.get("a"), Some("1"));
+    }
+
+    #[test]
+    fn elements_are_set_by_their_index() {
+        let mut variables = Variables::default();
+        variables.set("a[1]", "y");
+        assert_eq!(variables.get("a"), Some("ARRAY::|:y"));
+        variables.set("a[0]", "x");
+        assert_eq!(variables.get("a"), Some("ARRAY::x|:y"));
+        variables.set("b[0]", "only");
+        assert_eq!(variables.get("b"), Some("only"));
+        variables.set("b[5000]", "far");
+        assert_eq!(variables.get("b[5000]"), Some("far"));
     }
 
     #[test]

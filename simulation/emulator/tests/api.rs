@@ -37,11 +37,15 @@ fn text_is_evaluated_and_commands_are_expanded() {
 #[test]
 fn a_global_variable_can_be_compared_and_set() {
     let mut bench = Bench::logged_in();
-    assert_eq!(bench.ask("api global_setvar owner=a"), "+OK\n");
-    assert_eq!(bench.ask("api global_setvar owner=b=wrong"), "+OK\n");
+    assert_eq!(bench.ask("api global_setvar owner=a"), "+OK");
+    assert_eq!(bench.ask("api global_setvar owner=b=wrong"), "+OK");
     assert_eq!(bench.ask("api global_getvar owner"), "a");
-    assert_eq!(bench.ask("api global_setvar owner=b=a"), "+OK\n");
+    assert_eq!(bench.ask("api global_setvar owner=b=a"), "+OK");
     assert_eq!(bench.ask("api global_getvar owner"), "b");
+    assert_eq!(bench.ask("api global_setvar owner"), "+OK");
+    assert_eq!(bench.ask("api global_getvar owner"), "-ERR no reply\n");
+    assert_eq!(bench.ask("api global_setvar owner=c=b"), "+OK");
+    assert_eq!(bench.ask("api global_getvar owner"), "-ERR no reply\n");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::custom::Contents;
 use crate::limits::GLOBALS_MAX;
+use crate::separate;
 use crate::switch::{ConnectionId, Switch};
 
 /// Modules that the emulated switch behaves as if it had.
@@ -34,7 +35,9 @@ impl Switch {
                 self.tell_reloaded();
                 "+OK [Success]\n".into()
             }
-            "module_exists" => MODULES.contains(&argument).to_string(),
+            "module_exists" => {
+                (MODULES.contains(&argument) || (argument == "mod_lua" && self.config.mod_lua)).to_string()
+            }
             "load" | "reload" => {
                 self.tell_reloaded();
                 format!("{}+OK Reloading XML\n+OK\n", if command == "reload" { "+OK\n" } else { "" })
@@ -67,24 +70,25 @@ impl Switch {
     }
 
     /// `<name>=<value>[=<old value>]`: with the old value it is set only if it still has that; the reply is the same
-    /// (freeswitch README "Compare-and-set on the switch").
+    /// (freeswitch README "Compare-and-set on the switch"). Without a value the variable is deleted.
     fn set_global(&mut self, argument: &str) -> String {
-        let mut parts = argument.splitn(3, '=');
-        let (name, value) = (parts.next().unwrap_or_default(), parts.next());
-        let Some(value) = value.filter(|_| !name.is_empty()) else {
-            return "-USAGE: <var>=<value>[=<value2>]\n".into();
-        };
-        let present = self.config.globals.iter().position(|(key, _)| key == name);
-        let current = present.map(|index| self.config.globals[index].1.as_str()).unwrap_or_default();
-        if parts.next().is_none_or(|expected| expected == current) {
-            match present {
-                Some(index) => value.clone_into(&mut self.config.globals[index].1),
-                None if self.config.globals.len() < GLOBALS_MAX => {
-                    self.config.globals.push((name.to_owned(), value.to_owned()));
-                }
-                None => {}
+        let parts = separate::fields(argument, '=', 3);
+        let part = |index: usize| parts.get(index).map(String::as_str).unwrap_or_default();
+        let (name, value, expected) = (part(0), part(1), part(2));
+        if name.is_empty() {
+            return "-USAGE: <var>=<value> [=<value2>]\n".into();
+        }
+        let globals = &mut self.config.globals;
+        let present = globals.iter().position(|(key, _)| key == name);
+        let current = present.map(|index| globals[index].1.as_str()).unwrap_or_default();
+        if expected.is_empty() || expected == current {
+            if let Some(index) = present {
+                globals.remove(index);
+            }
+            if !value.is_empty() && globals.len() < GLOBALS_MAX {
+                globals.push((name.to_owned(), value.to_owned()));
             }
         }
-        "+OK\n".into()
+        "+OK".into()
     }
 }

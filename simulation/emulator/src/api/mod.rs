@@ -74,8 +74,8 @@ impl Switch {
                 self.arm(self.now + Duration::from_millis(milliseconds), Timer::Job(job));
                 return None;
             }
-            "lua" => return self.api_lua(job, by, argument),
-            "luarun" => self.api_luarun(by, argument),
+            "lua" if self.config.mod_lua => return self.api_lua(job, by, argument),
+            "luarun" if self.config.mod_lua => self.api_luarun(by, argument),
             "hash" => self.hash.execute(argument),
             "hash_dump" => self.hash.dump(argument),
             "create_uuid" => self.random.uuid(),

@@ -155,7 +155,7 @@ impl Switch {
             Some("detailed_calls") => self.detailed_rows(false),
             Some("detailed_bridged_calls") => self.detailed_rows(true),
             Some("status") => return self.status(),
-            Some("interfaces") => (INTERFACE_COLUMNS.map(str::to_owned).to_vec(), interface_rows()),
+            Some("interfaces") => (INTERFACE_COLUMNS.map(str::to_owned).to_vec(), interface_rows(self.config.mod_lua)),
             Some("tasks") => (TASK_COLUMNS.map(str::to_owned).to_vec(), self.task_rows()),
             Some("registrations") => (REGISTRATION_COLUMNS.map(str::to_owned).to_vec(), self.registration_rows()),
             _ => return "-USAGE: codec|endpoint|application|api|dialplan|file|timer|calls [count]|channels [count|like <match string>]|calls|...\n".into(),
@@ -319,9 +319,15 @@ impl Switch {
 }
 
 /// What modules bring into the switch; of the emulated one, its dialplan applications.
-fn interface_rows() -> Vec<Row> {
-    let row = |name: &&str| ["application", name, "mod_dptools"].map(str::to_owned).to_vec();
-    crate::applications::KNOWN.iter().map(row).collect()
+fn interface_rows(has_lua: bool) -> Vec<Row> {
+    let module = |name: &str| match name {
+        "lua" => "mod_lua",
+        "hash" => "mod_hash",
+        _ => "mod_dptools",
+    };
+    let row = |name: &&str| ["application", name, module(name)].map(str::to_owned).to_vec();
+    let present = crate::applications::KNOWN.iter().filter(|name| has_lua || **name != "lua");
+    present.map(row).collect()
 }
 
 fn callee_direction(channel: &Channel) -> &'static str {

@@ -41,6 +41,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "execute_extension",
     "export",
     "hangup",
+    "hash",
     "info",
     "intercept",
     "log",
@@ -72,7 +73,8 @@ impl Switch {
         // What runs inside a command is the command's too.
         let commanded = command.as_ref().map(|(command, _)| command.connection).or(channel.commanded_by());
         let connection = commanded.flatten();
-        let known = KNOWN.contains(&action.application.as_str());
+        let application = action.application.as_str();
+        let known = KNOWN.contains(&application) && (application != "lua" || self.config.mod_lua);
         if !known || channel.stack.len() >= APPLICATION_DEPTH_MAX {
             self.set_loops(uuid, command.as_ref());
             self.hang_up(uuid, Cause::named("DESTINATION_OUT_OF_ORDER"), HungUpBy::Switch);
