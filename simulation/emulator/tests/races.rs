@@ -20,6 +20,8 @@ struct Race {
     now: Time,
     random: Random,
     heard: Vec<(ConnectionId, Vec<u8>)>,
+    /// All that was written to anybody.
+    written: Vec<u8>,
 }
 
 impl Race {
@@ -30,6 +32,7 @@ impl Race {
             now: Time(0),
             random: Random::new(seed ^ 0x5eed),
             heard: Vec::new(),
+            written: Vec::new(),
         };
         for connection in (1..=4).map(ConnectionId).chain([OBSERVER]) {
             race.switch.handle(race.now, Input::Connected(connection));
@@ -47,6 +50,7 @@ impl Race {
     fn collect(&mut self) {
         while let Some(output) = self.switch.poll_output() {
             if let Output::Send { connection, bytes } = output {
+                self.written.extend_from_slice(&bytes);
                 self.heard.push((connection, bytes.to_vec()));
             }
         }
@@ -198,6 +202,18 @@ fn the_script_lets_each_step_run_once() {
 #[test]
 fn the_snippet_lets_each_step_run_once() {
     assert_exact(Sent::Snippet);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let written = |seed| {
+        let (_, mut race) = run(seed, Sent::Script);
+        race.say(OBSERVER, "event json ALL");
+        race.ask("lua fipple_watchdog.lua node3 3 rescue");
+        race.written
+    };
+    assert!(written(3) == written(3), "two runs of one seed differ");
+    assert!(written(3) != written(7));
 }
 
 #[test]
