@@ -345,6 +345,10 @@ pub(crate) struct Channel {
     pub(crate) last_application: Option<Action>,
     /// It has reported, and is destroyed when no connection holds it any more.
     pub(crate) reported: bool,
+    /// What `show channels` shows that it runs.
+    pub(crate) shown_application: Option<Action>,
+    /// When holds began and ended, in microseconds since 1970; 0 for one that lasts.
+    pub(crate) holds: Vec<(u64, u64)>,
 }
 
 impl Channel {

@@ -3,6 +3,7 @@
 use crate::event::{Event, EventName};
 use crate::fire::{Extra, add_headers_of};
 use crate::switch::Switch;
+use fipple_protocol::esl::encode::EventSource;
 
 /// Which part of FreeSWITCH fires an event: file, function and line.
 pub(crate) type Origin = (&'static str, &'static str, &'static str);
@@ -21,6 +22,17 @@ pub(crate) struct Contents<'a> {
 }
 
 impl Switch {
+    /// The headers of every event, for one that is kept and told later.
+    pub(crate) fn core_header_list(&mut self, name: EventName, origin: Origin) -> Vec<(String, String)> {
+        let sequence = self.next_sequence();
+        let stamp = self.stamp(sequence);
+        let mut event = Event::new(name);
+        add_headers_of(&mut event, name, origin, &stamp);
+        let mut headers = Vec::new();
+        event.visit_headers(&mut |name, value| headers.push((name.to_owned(), value.to_owned())));
+        headers
+    }
+
     /// Fires a CUSTOM event of this subclass.
     pub(crate) fn fire_custom(&mut self, subclass: &str, origin: Origin, contents: Contents<'_>) {
         self.fire_with("CUSTOM", Some(subclass), origin, contents);

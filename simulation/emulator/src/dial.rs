@@ -41,7 +41,9 @@ impl Switch {
                     channel.variables.set(name, &*uuid);
                 }
             });
+            let other_leg = self.channels.get_mut(&uuid).and_then(|channel| channel.other_leg.take());
             self.fire_channel(&uuid, "CHANNEL_UUID", &[("Old-Unique-ID", &first)], &[]);
+            self.modify(&uuid, |channel| channel.other_leg = other_leg);
         }
         self.fire_channel(&uuid, "CHANNEL_OUTGOING", &[], &[]);
         self.describe_create(&uuid, &variables, &target, purpose);
@@ -200,8 +202,14 @@ impl Switch {
             dialplan: if loopback { target.dialplan.clone() } else { inherited(|profile| &profile.dialplan) },
             caller_id_name: name.clone(),
             caller_id_number: number.clone(),
-            original_caller_id_name: name,
-            original_caller_id_number: number.clone(),
+            original_caller_id_name: match &originator {
+                Some(profile) => profile.original_caller_id_name.clone(),
+                None => name,
+            },
+            original_caller_id_number: match &originator {
+                Some(profile) => profile.original_caller_id_number.clone(),
+                None => number.clone(),
+            },
             callee_id_name: "Outbound Call".into(),
             callee_id_number: target.callee.clone(),
             network_address: inherited(|profile| &profile.network_address),
@@ -224,6 +232,7 @@ impl Switch {
         });
         channel.other_leg = originator.map(|mut profile| {
             profile.times = Times::default();
+            profile.transfer_source.clear();
             ("originator", profile)
         });
         let name = channel.name.clone();

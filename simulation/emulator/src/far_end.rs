@@ -192,6 +192,13 @@ impl Switch {
     /// partner sofia reports an error and does nothing (m_transfer/sip_refer_blind).
     fn far_end_transfers(&mut self, uuid: &Uuid, number: &str) {
         let partner = self.channels.get(uuid).and_then(|channel| channel.bridge_partner().map(Uuid::from));
+        let told_to = partner.as_deref().unwrap_or(number).to_owned();
+        self.modify(uuid, |channel| {
+            let variables = &mut channel.variables;
+            variables.set("transfer_disposition", "recv_replace");
+            variables.set("transfer_to", format!("blind:{told_to}"));
+            variables.set("transfer_destination", format!("blind:{number}"));
+        });
         let Some(partner) = partner else {
             let refer_to = format!("<sip:{number}@127.0.0.1:5080>");
             let before = [
@@ -208,12 +215,20 @@ impl Switch {
         let caller = caller.map(|profile| profile.caller_id_number.clone()).unwrap_or_default();
         self.modify(uuid, |channel| {
             let variables = &mut channel.variables;
-            variables.set("transfer_disposition", "recv_replace");
-            variables.set("transfer_to", format!("blind:{partner}"));
-            variables.set("transfer_destination", format!("blind:{number}"));
             variables.set("transfer_fallback_extension", caller);
             variables.set("endpoint_disposition", "BLIND_TRANSFER");
         });
+        let (from, to) = (self.address_of(uuid), format!("<sip:{number}@127.0.0.1:5080>"));
+        self.modify(&partner, |channel| {
+            channel.variables.set("sip_h_Referred-By", from);
+            channel.variables.set("sip_refer_to", to);
+        });
         self.transfer(&partner, number, "XML", "");
+    }
+
+    /// A leg's phone, as SIP writes it.
+    fn address_of(&self, uuid: &str) -> String {
+        let name = self.channels.get(uuid).map_or("", |channel| channel.name.as_str());
+        format!("<sip:{}>", name.rsplit('/').next().unwrap_or_default())
     }
 }

@@ -1,6 +1,7 @@
-//! Hold: by the phone, which sofia reports as a call state, or by `uuid_hold`, which only fires the event.
+//! Hold: by the phone, which sofia reports as a call state and counts, or by `uuid_hold`, which only fires the event.
 
 use crate::channel::{CallState, Uuid};
+use crate::limits::HOLDS_MAX;
 use crate::switch::Switch;
 
 impl Switch {
@@ -15,8 +16,14 @@ impl Switch {
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         channel.on_hold = holds;
         let Some(profile) = &mut channel.profile else { return };
+        if !by_phone {
+            return self.fire_channel(uuid, name, &[], &[]);
+        }
         if holds {
             profile.times.last_hold = wall;
+            if channel.holds.len() < HOLDS_MAX {
+                channel.holds.push((wall, 0));
+            }
             return self.fire_channel(uuid, name, &[], &[]);
         }
         let held_for = wall.saturating_sub(profile.times.last_hold);
@@ -25,6 +32,9 @@ impl Switch {
         self.modify(uuid, |channel| {
             if let Some(profile) = &mut channel.profile {
                 profile.times.hold_accum += held_for;
+            }
+            if let Some((_, until)) = channel.holds.last_mut().filter(|(_, until)| *until == 0) {
+                *until = wall;
             }
         });
     }

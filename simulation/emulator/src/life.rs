@@ -135,6 +135,8 @@ impl Switch {
             listed_at: self.now + lag,
             last_application: None,
             reported: false,
+            shown_application: None,
+            holds: Vec::new(),
         }
     }
 
@@ -295,10 +297,13 @@ impl Switch {
             let role = if called { "originatee" } else { "originator" };
             channel.variables.set("last_bridge_role", role);
         }
+        let told = (channel.bridged_to.clone(), channel.variables.get("proto_specific_hangup_cause"));
+        let told = (told.0, told.1.map(str::to_owned));
         channel.hangup = Some(Hangup { cause });
         channel.answer_state = "hangup";
         channel.next_state = State::Hangup;
         self.ledger.hung_up(uuid, cause.name(), by);
+        self.tell_partner_why(told, cause);
         self.fire_channel(uuid, "CHANNEL_HANGUP", &[], &[]);
         self.session_hung_up(uuid);
         self.modify(uuid, |channel| {
@@ -307,6 +312,17 @@ impl Switch {
             }
         });
         self.make_runnable(uuid);
+    }
+
+    /// Whom a channel talks to learns why it hung up.
+    fn tell_partner_why(&mut self, (partner, by_protocol): (Option<Uuid>, Option<String>), cause: Cause) {
+        let Some(partner) = partner.and_then(|partner| self.channels.get_mut(&partner)) else { return };
+        if partner.hangup.is_none() {
+            partner.variables.set("last_bridge_hangup_cause", cause.name());
+            if let Some(by_protocol) = by_protocol {
+                partner.variables.set("last_bridge_proto_specific_hangup_cause", by_protocol);
+            }
+        }
     }
 
     /// The last events of a channel whose applications have unwound.

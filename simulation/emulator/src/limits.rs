@@ -66,6 +66,9 @@ pub const CONFERENCES_MAX: usize = 10_000;
 /// Files that one conference plays, and that it records, at the same time.
 pub const CONFERENCE_FILES_MAX: usize = 64;
 
+/// Holds of one call of which the times are kept.
+pub const HOLDS_MAX: usize = 256;
+
 /// Ended calls that the ledger remembers; about 1 KB each.
 pub const LEDGER_ENDED_CALLS_MAX: usize = 20_000;
 

@@ -10,6 +10,11 @@ pub(crate) fn add_report(channel: &mut Channel, wall_micros: u64) {
     let Some(profile) = channel.profile.clone() else { return };
     let times = &profile.times;
     let answered = times.answered > 0;
+    let holds = channel.holds.iter().map(|(since, until)| {
+        let until = if *until == 0 { wall_micros } else { *until };
+        format!("{{{since},{until}}}")
+    });
+    let holds = holds.collect::<Vec<_>>().join(",");
     let variables = &mut channel.variables;
     variables.set("hangup_cause", hangup.cause.name());
     variables.set("hangup_cause_q850", hangup.cause.q850().to_string());
@@ -23,7 +28,17 @@ pub(crate) fn add_report(channel: &mut Channel, wall_micros: u64) {
     stamp("profile_start", times.profile_created);
     stamp("answer", times.answered);
     stamp("bridge", times.bridged);
+    stamp("hold", times.last_hold);
+    if !holds.is_empty() {
+        variables.set("hold_events", format!("{{{holds}}}"));
+    }
+    let mut stamp = |name: &str, micros: u64| {
+        if micros > 0 {
+            variables.set(&format!("{name}_stamp"), Date::from_unix_micros(micros).local());
+        }
+    };
     stamp("progress", times.progress);
+    stamp("progress_media", times.progress_media);
     stamp("end", wall_micros);
     for (name, micros) in [
         ("start", times.channel_created),

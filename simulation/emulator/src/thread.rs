@@ -215,19 +215,26 @@ impl Switch {
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         channel.hit_dialplan = true;
         let destination = channel.destination().to_owned();
+        let call_uuid = channel.call_uuid.to_string();
+        channel.variables.set("call_uuid", call_uuid);
         let actions = match dialplan {
+            // `xferext` without an application: there is nothing to do.
             "" => Some(mem::take(&mut channel.actions).into()),
-            _ if dialplan.eq_ignore_ascii_case("inline") => Some(inline_actions(&destination)),
-            _ => self.hunt(uuid),
+            _ if dialplan.eq_ignore_ascii_case("inline") => {
+                if let Some(profile) = channel.profile.as_mut().filter(|profile| !profile.rdnis.is_empty()) {
+                    // The actions were in the place of a number, which comes back (transcript
+                    // m_transfer/uuid_transfer_inline_broadcast_record_schedhangup).
+                    profile.destination_number = mem::take(&mut profile.rdnis);
+                }
+                Some(inline_actions(&destination)).filter(|actions| !actions.is_empty())
+            }
+            _ => self.hunt(uuid).filter(|actions| !actions.is_empty()),
         };
-        let Some(actions) = actions.filter(|actions| !actions.is_empty()) else {
+        let Some(actions) = actions else {
             return self.hang_up(uuid, Cause::named("NO_ROUTE_DESTINATION"), HungUpBy::Switch);
         };
         self.modify(uuid, |channel| channel.actions = actions.into());
         self.enter_state(uuid, State::Execute);
-        let call_uuid =
-            self.channels.get(uuid).map(|channel| channel.call_uuid.to_string()).unwrap_or_default();
-        self.set_variable(uuid, "call_uuid", call_uuid);
     }
 
     /// Sends a channel to another extension; `false` if there is no such living channel.

@@ -40,7 +40,11 @@ impl Switch {
             }
             "load" | "reload" => {
                 self.tell_reloaded();
-                format!("{}+OK Reloading XML\n+OK\n", if command == "reload" { "+OK\n" } else { "" })
+                let outcome = match command {
+                    "load" => "+OK\n",
+                    _ => "+OK module unloaded\n+OK module loaded\n",
+                };
+                format!("+OK Reloading XML\n{outcome}")
             }
             "unload" => "+OK\n".into(),
             "global_setvar" => self.set_global(argument),

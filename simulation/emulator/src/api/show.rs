@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use fipple_protocol::esl::encode::write_json_string;
 
-use crate::channel::{Channel, Uuid};
+use crate::channel::{Channel, Endpoint, Uuid};
 use crate::switch::Switch;
 use crate::time::{Date, Time};
 
@@ -263,6 +263,8 @@ impl Switch {
             values.push(partner_row.map(|row| row[3].clone()).unwrap_or_default());
             rows.push(values);
         }
+        // The table is ordered by when the calls began, and those of one leg have no such time.
+        rows.sort_by(|one, other| one.last().cmp(&other.last()));
         (columns, rows)
     }
 
@@ -272,8 +274,9 @@ impl Switch {
         let profile = channel.profile.clone().unwrap_or_default();
         let created = profile.times.channel_created;
         let codec = channel.endpoint.codec();
-        let running = channel.variables.get("current_application").unwrap_or_default();
-        let data = channel.variables.get("current_application_data").unwrap_or_default();
+        let shown = channel.shown_application.as_ref();
+        let running = shown.map_or("", |action| action.application.as_str());
+        let data = shown.map_or("", |action| action.argument.as_str());
         let row: [&str; CHANNEL_COLUMNS.len()] = [
             &channel.uuid,
             if channel.outbound { "outbound" } else { "inbound" },
@@ -305,8 +308,8 @@ impl Switch {
             &profile.callee_id_number,
             callee_direction(channel),
             call_uuid(channel),
-            channel.variables.get("last_sent_callee_id_name").unwrap_or_default(),
-            channel.variables.get("last_sent_callee_id_number").unwrap_or_default(),
+            sent_callee(channel, "last_sent_callee_id_name"),
+            sent_callee(channel, "last_sent_callee_id_number"),
             &profile.original_caller_id_name,
             &profile.original_caller_id_number,
             &profile.network_address,
@@ -330,12 +333,18 @@ fn interface_rows(has_lua: bool) -> Vec<Row> {
     present.map(row).collect()
 }
 
+/// Only sofia tells a leg whom it talks to.
 fn callee_direction(channel: &Channel) -> &'static str {
     match (channel.bridge_partner(), channel.outbound) {
-        (Some(_), _) => "SEND",
-        (None, true) => "RECV",
-        (None, false) => "",
+        (Some(_), _) if channel.endpoint == Endpoint::Sofia => "SEND",
+        (_, true) => "RECV",
+        (_, false) => "",
     }
+}
+
+fn sent_callee<'a>(channel: &'a Channel, variable: &str) -> &'a str {
+    let sent = Some(channel).filter(|channel| channel.endpoint == Endpoint::Sofia);
+    sent.and_then(|channel| channel.variables.get(variable)).unwrap_or_default()
 }
 
 /// Only a channel that was dialled or bridged has one in the table.

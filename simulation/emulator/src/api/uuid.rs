@@ -7,6 +7,7 @@ use crate::connection::split_word;
 use crate::dialplan::Action;
 use crate::event::Event;
 use crate::ledger::HungUpBy;
+use crate::limits::PRIVATE_QUEUE_MAX;
 use crate::separate;
 use crate::switch::{ConnectionId, Switch};
 use fipple_protocol::esl::encode::{self, EventSource};
@@ -205,14 +206,21 @@ impl Switch {
             _ => vec![Some(uuid.clone())],
         };
         for target in targets.into_iter().flatten() {
+            if self.channels.get(&target).is_none_or(|channel| channel.queue.len() >= PRIVATE_QUEUE_MAX) {
+                continue;
+            }
+            let origin = ("switch_ivr_async.c", "switch_ivr_broadcast", "5732");
+            let core = self.core_header_list("COMMAND", origin);
+            let own = [
+                ("call-command", "execute"),
+                ("execute-app-name", application),
+                ("execute-app-arg", argument),
+                ("event-lock", "true"),
+                ("lead-frames", "5"),
+            ];
+            let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
             let command = PrivateCommand {
-                headers: vec![
-                    ("call-command".into(), "execute".into()),
-                    ("execute-app-name".into(), application.to_owned()),
-                    ("execute-app-arg".into(), argument.to_owned()),
-                    ("event-lock".into(), "true".into()),
-                    ("lead-frames".into(), "5".into()),
-                ],
+                headers: core.into_iter().chain(own).collect(),
                 action: CommandAction::Execute {
                     action: Action::new(application, argument),
                     loops: 1,

@@ -108,8 +108,7 @@ impl Switch {
         self.bridge_stands(originator, leg);
         self.push_state(leg, Doing::Exchange);
         self.enter_state(leg, State::ExchangeMedia);
-        self.update_call(leg, originator);
-        self.update_call(originator, leg);
+        self.update_calls(originator, leg);
     }
 
     /// Each leg learns who the other is.
@@ -120,6 +119,7 @@ impl Switch {
         self.modify(leg, |channel| {
             channel.other_leg = first.map(|mut profile| {
                 profile.times = Default::default();
+                profile.transfer_source.clear();
                 ("originator", profile)
             });
         });
@@ -130,7 +130,10 @@ impl Switch {
                 profile.callee_id_name.clone_from(&other.destination_number);
                 profile.callee_id_number.clone_from(&other.destination_number);
             }
-            channel.other_leg = second.map(|profile| ("originatee", profile));
+            channel.other_leg = second.map(|mut profile| {
+                profile.transfer_source.clear();
+                ("originatee", profile)
+            });
         });
     }
 
@@ -168,18 +171,25 @@ impl Switch {
         });
     }
 
-    /// sofia tells a leg's phone whom it talks to.
-    pub(super) fn update_call(&mut self, uuid: &Uuid, other: &Uuid) {
+    /// The legs of a bridge learn whom they talk to.
+    pub(super) fn update_calls(&mut self, first: &Uuid, second: &Uuid) {
+        self.update_call(second, first, false);
+        self.update_call(first, second, true);
+    }
+
+    /// sofia tells a leg's phone whom it talks to: the callee that the other leg has, or its caller.
+    fn update_call(&mut self, uuid: &Uuid, other: &Uuid, is_callee: bool) {
         let Some(other) = self.channels.get(other) else { return };
         let Some(profile) = &other.profile else { return };
-        let sofia_callee = other.outbound && other.endpoint == Endpoint::Sofia;
+        let sofia_callee = is_callee && other.outbound && other.endpoint == Endpoint::Sofia;
         let (name, number) = if sofia_callee {
-            (profile.destination_number.clone(), profile.destination_number.clone())
-        } else if other.outbound && !profile.callee_id_number.is_empty() && !other.hit_dialplan {
-            (profile.callee_id_name.clone(), profile.callee_id_number.clone())
+            (&profile.destination_number, &profile.destination_number)
+        } else if is_callee && other.outbound && !profile.callee_id_number.is_empty() {
+            (&profile.callee_id_name, &profile.callee_id_number)
         } else {
-            (profile.caller_id_name.clone(), profile.caller_id_number.clone())
+            (&profile.caller_id_name, &profile.caller_id_number)
         };
+        let (name, number) = (if name.is_empty() { number } else { name }.clone(), number.clone());
         let other_uuid = other.uuid.clone();
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         channel.variables.set("last_sent_callee_id_name", name.as_str());
@@ -199,10 +209,14 @@ impl Switch {
     /// The A leg leaves the bridge: the B leg is hung up, unless it is gone, goes elsewhere or is to be parked.
     pub(super) fn end_bridge(&mut self, uuid: &Uuid, leg: &Uuid) {
         let own_cause = self.channels.get(uuid).and_then(|channel| channel.hangup).map(|hangup| hangup.cause);
-        let leg_cause = self.ended_cause_of(leg);
+        let ended_before = self.ended_cause_of(leg);
         self.let_go(uuid, leg, own_cause);
-        let cause = leg_cause.or(own_cause);
-        self.left_bridge(uuid, cause);
+        let leg_cause = self.ended_cause_of(leg);
+        self.left_bridge(uuid, leg_cause);
+        if let Some(cause) = leg_cause.filter(|_| ended_before.is_none() && own_cause.is_none()) {
+            // It was hung up because this one went elsewhere.
+            self.set_variable(uuid, "last_bridge_hangup_cause", cause.name());
+        }
         let before = [("Bridge-A-Unique-ID", &**uuid), ("Bridge-B-Unique-ID", &**leg)];
         self.fire_channel(uuid, "CHANNEL_UNBRIDGE", &before, &[]);
         let Some(channel) = self.channels.get_mut(uuid) else { return };
@@ -213,7 +227,7 @@ impl Switch {
         if channel.hangup.is_some() || channel.next.is_some() {
             return;
         }
-        if let Some(cause) = leg_cause.filter(|_| channel.variables.is_true("hangup_after_bridge")) {
+        if let Some(cause) = ended_before.filter(|_| channel.variables.is_true("hangup_after_bridge")) {
             self.hang_up(uuid, cause, HungUpBy::Switch);
         } else {
             self.goes_after_bridge(uuid);
@@ -227,7 +241,15 @@ impl Switch {
             return;
         }
         if !self.goes_after_bridge(leg) {
+            // Its thread has left the bridge before it is hung up.
+            self.modify(leg, |channel| {
+                channel.bridged_to = None;
+                channel.variables.unset("bridge_to");
+            });
             self.hang_up(leg, cause.unwrap_or(Cause::NORMAL_CLEARING), HungUpBy::Switch);
+            if let Some(cause) = cause {
+                self.set_variable(leg, "bridge_hangup_cause", cause.name());
+            }
         }
         self.run_channel(leg);
     }
@@ -263,12 +285,10 @@ impl Switch {
             channel.bridged_to = None;
             channel.variables.unset("bridge_to");
             if let Some(cause) = cause {
-                // The one who hung up itself has no partner who did.
-                if channel.hangup.is_none() {
-                    channel.variables.set("last_bridge_hangup_cause", cause.name());
-                }
                 channel.variables.set("bridge_hangup_cause", cause.name());
-            } else if !matches!(channel.next, Some(Next::BridgeTo(_) | Next::BridgedBy)) {
+            } else if channel.hangup.is_none()
+                && !matches!(channel.next, Some(Next::BridgeTo(_) | Next::BridgedBy))
+            {
                 channel.variables.unset("signal_bond");
             }
         });
@@ -279,9 +299,8 @@ impl Switch {
         let partner: Option<Uuid> =
             self.channels.get(uuid).and_then(|channel| channel.bridge_partner().map(Uuid::from));
         let partner_cause = partner.as_ref().and_then(|partner| self.ended_cause_of(partner));
-        let own_cause = self.channels.get(uuid).and_then(|channel| channel.hangup).map(|hangup| hangup.cause);
-        let hung_up = own_cause.is_some();
-        self.left_bridge(uuid, own_cause.or(partner_cause));
+        let hung_up = self.channels.get(uuid).is_some_and(|channel| channel.hangup.is_some());
+        self.left_bridge(uuid, partner_cause);
         let Some(partner) = partner else { return };
         self.modify(&partner, |channel| {
             if !hung_up && channel.next.is_none() {

@@ -3,6 +3,7 @@
 use super::Started;
 use crate::cause::Cause;
 use crate::channel::{Doing, Next, State, Uuid};
+use crate::dialplan::Action;
 use crate::ledger::HungUpBy;
 use crate::switch::Switch;
 
@@ -81,13 +82,15 @@ impl Switch {
         for (one, another) in [(uuid, other), (other, uuid)] {
             let after = [("Application", "uuid_bridge"), ("Application-Data", &**another)];
             self.fire_channel_from(one, "CHANNEL_EXECUTE", "uuid_bridge_on_soft_execute", &[], &after);
+            self.modify(one, |channel| {
+                channel.shown_application = Some(Action::new("uuid_bridge", &**another))
+            });
         }
         self.push_state(uuid, Doing::Bridged { leg: other.clone() });
         self.bridge_stands(uuid, other);
         self.enter_state(other, State::ConsumeMedia);
         self.enter_state(other, State::ExchangeMedia);
-        self.update_call(other, uuid);
-        self.update_call(uuid, other);
+        self.update_calls(uuid, other);
     }
 
     /// It waits for itself, and runs no command any more, until somebody kills it (transcript

@@ -178,6 +178,7 @@ impl Switch {
             variables.set("current_application", application.as_str());
             variables.set("current_application_data", argument.as_str());
             channel.last_application = Some(action.clone());
+            channel.shown_application = Some(action.clone());
         });
         let after = [
             ("Application", application.as_str()),

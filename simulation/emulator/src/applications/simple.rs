@@ -113,9 +113,9 @@ impl Switch {
                 profile.times.progress_media = wall;
             }
         });
+        self.set_variable(uuid, "endpoint_disposition", "EARLY MEDIA");
         self.fire_channel(uuid, "CHANNEL_PROGRESS_MEDIA", &[], &[]);
         self.set_call_state(uuid, CallState::Early);
-        self.set_variable(uuid, "endpoint_disposition", "EARLY MEDIA");
     }
 
     fn transfer_words(&mut self, uuid: &Uuid, argument: &str) {
