@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use fipple_emulator::traffic::{self, Traffic, TrafficReport};
-use fipple_emulator::{Config, Counts, SwitchHandle, serve};
-use tokio::net::TcpListener;
+use fipple_emulator::{Config, Connecting, Counts, Stream, SwitchHandle, serve_with};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -90,7 +90,7 @@ async fn serve_switch(arguments: &SwitchArguments) -> io::Result<()> {
         wall_clock_at_start_micros: wall_clock.as_micros() as u64,
         ..Config::default()
     };
-    let (switch, task) = serve(config, seed);
+    let (switch, task) = serve_with(config, seed, connect);
     let served = tokio::spawn(task);
     if !arguments.json {
         greet(arguments, address);
@@ -124,6 +124,16 @@ fn seconds(seconds: f64) -> Option<Duration> {
 async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+/// Opens the connections of the application `socket`.
+#[expect(clippy::disallowed_methods, reason = "a switch on a real socket connects to real ones")]
+fn connect(address: String) -> Connecting {
+    Box::pin(async move {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream) as Box<dyn Stream>)
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a switch on a real socket tells the real time")]
