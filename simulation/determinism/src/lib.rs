@@ -15,8 +15,6 @@ mod stream;
 use std::cell::Cell;
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-pub use overrides::thread_processor_time;
 pub use stream::Stream;
 
 /// Whether this platform's libc can be stood in for. Elsewhere simulations run, but a seed gives more than one run.
@@ -46,6 +44,15 @@ pub fn decide(clocks: Clocks, stream: Stream) {
 pub fn release() {
     CLOCKS.set(None);
     STREAM.set(None);
+}
+
+/// Processor time that this thread has taken, which no simulation decides; zero where the platform does not tell.
+pub fn thread_processor_time() -> Duration {
+    #[cfg(target_os = "linux")]
+    let time = overrides::thread_processor_time();
+    #[cfg(not(target_os = "linux"))]
+    let time = Duration::ZERO;
+    time
 }
 
 /// Puts another stream in the place of this thread's, which is returned: each simulated machine draws from its own, so

@@ -51,8 +51,8 @@ type Getrandom = unsafe extern "C" fn(*mut c_void, size_t, c_uint) -> ssize_t;
 type Syscall = unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
 type ClockGettime = unsafe extern "C" fn(clockid_t, *mut timespec) -> c_int;
 
-/// Processor time that this thread has taken; no simulation decides it.
-pub fn thread_processor_time() -> Duration {
+/// Processor time that this thread has taken.
+pub(crate) fn thread_processor_time() -> Duration {
     let mut time = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` can be written to.
     unsafe { clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };

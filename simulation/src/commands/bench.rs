@@ -1,16 +1,20 @@
-//! `fipple-sim bench`: how fast simulations are.
+//! `fipple-sim bench`: how fast simulations are, and the emulated switch on a real socket.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use fipple_emulator::measure;
 use fipple_simulation::{Error, Speed, measure_speed, simulate};
+use serde_json::{Value, json};
 
 use super::unusable;
 
-/// Measures how many simulated seconds pass in a second of processor time, and prints one JSON object.
+/// Measures how fast simulations are, and prints one JSON object.
 ///
-/// Clusters of 3, 10 and 30 nodes with two switches, met and attached, with real TLS and no calls.
+/// `steady`: how many simulated seconds pass in a second of processor time, for clusters with two switches that have met and
+/// attached, with real TLS and no calls. `emulator`: how many events a second the emulated switch writes to a real socket,
+/// on one thread.
 #[derive(Args)]
 pub(crate) struct BenchArguments {
     /// How many simulated seconds are measured, after the nodes have met.
@@ -19,24 +23,32 @@ pub(crate) struct BenchArguments {
     /// Cluster sizes.
     #[arg(long, value_delimiter = ',', default_values_t = [3, 10, 30])]
     nodes: Vec<usize>,
+    /// How many real seconds the emulated switch is measured.
+    #[arg(long, default_value_t = 5)]
+    emulator_seconds: u64,
 }
 
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]
 pub(crate) fn run(arguments: &BenchArguments) -> ExitCode {
-    let speeds: Result<Vec<Speed>, Error> = arguments
-        .nodes
-        .iter()
-        .map(|nodes| {
-            let (nodes, seconds) = (*nodes, arguments.seconds);
-            simulate(move || measure_speed(nodes, Duration::from_secs(seconds)))
-        })
-        .collect();
-    match speeds {
-        Ok(speeds) => {
-            let load = std::env::var("FIPPLE_BENCH_LOAD").ok();
-            println!("{}", serde_json::json!({ "steady": speeds, "load": load }));
+    match measured(arguments) {
+        Ok(figures) => {
+            println!("{figures}");
             ExitCode::SUCCESS
         }
         Err(error) => unusable("bench", &error),
     }
+}
+
+fn measured(arguments: &BenchArguments) -> Result<Value, Error> {
+    let mut steady: Vec<Speed> = Vec::new();
+    for nodes in &arguments.nodes {
+        let (nodes, seconds) = (*nodes, arguments.seconds);
+        eprintln!("{nodes} nodes for {seconds} simulated seconds");
+        steady.push(simulate(move || measure_speed(nodes, Duration::from_secs(seconds)))?);
+    }
+    eprintln!("the emulated switch for {} seconds", arguments.emulator_seconds);
+    let emulator = measure::run(Duration::from_secs(arguments.emulator_seconds));
+    let emulator = emulator.map_err(|source| Error::File { path: "the loopback socket".into(), source })?;
+    let emulator: Value = serde_json::from_str(&emulator.to_json()).unwrap_or_default();
+    Ok(json!({ "steady": steady, "emulator": emulator }))
 }

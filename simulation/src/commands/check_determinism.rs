@@ -10,7 +10,7 @@ use fipple_simulation::Error;
 
 use super::child::{Seeds, default_jobs, for_each, play};
 use super::play::PlayArguments;
-use super::{UNUSABLE, VIOLATED};
+use super::{UNUSABLE, VIOLATED, unusable};
 
 /// Plays every seed twice, in two processes, and shows where the two first differ.
 ///
@@ -35,6 +35,12 @@ struct Divergence {
 }
 
 pub(crate) fn run(arguments: &CheckArguments) -> ExitCode {
+    if !fipple_determinism::SUPPORTED {
+        return unusable(
+            "check-determinism",
+            &"on this platform libc's clocks and randomness cannot be decided",
+        );
+    }
     let (mut same, mut different, mut unplayable) = (0_u64, 0_u64, 0_u64);
     let jobs = arguments.jobs.unwrap_or_else(default_jobs);
     for_each(

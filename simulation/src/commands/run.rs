@@ -20,11 +20,11 @@ use super::{VIOLATED, unusable};
   fipple-sim run --seed 7 --trace /tmp/7.trace --log info
   fipple-sim run --seed 7 --print-scenario > seven.toml
       then change seven.toml, and
-  fipple-sim run --seed 7 --scenario seven.toml")]
+  fipple-sim run --scenario seven.toml")]
 pub(crate) struct RunArguments {
-    /// What decides everything that the scenario leaves open.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// What decides everything that the scenario leaves open [default: the scenario's own, or 1].
+    #[arg(long)]
+    seed: Option<u64>,
     #[command(flatten)]
     play: PlayArguments,
     /// Writes the trace to a file: every packet, everything that happens to a call, every fault, a line each.
@@ -41,6 +41,9 @@ pub(crate) struct RunArguments {
     log: Option<String>,
 }
 
+/// The seed where neither the command line nor the scenario names one.
+const DEFAULT_SEED: u64 = 1;
+
 pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
     match outcome(arguments) {
         Ok(code) => code,
@@ -49,8 +52,8 @@ pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
 }
 
 fn outcome(arguments: &RunArguments) -> Result<ExitCode, Error> {
-    let seed = arguments.seed;
-    let scenario = arguments.play.scenario(seed)?;
+    let scenario = arguments.play.scenario(arguments.seed.unwrap_or(DEFAULT_SEED))?;
+    let seed = arguments.seed.or(scenario.seed).unwrap_or(DEFAULT_SEED);
     if arguments.print_scenario {
         print(&scenario.to_toml());
         return Ok(ExitCode::SUCCESS);

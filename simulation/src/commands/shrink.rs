@@ -15,7 +15,7 @@ use super::{VIOLATED, unusable};
 #[derive(Args)]
 #[command(after_help = "Example:
   fipple-sim shrink --seed 7 > seven.toml
-  fipple-sim run --seed 7 --scenario seven.toml --trace /tmp/7.trace --log info")]
+  fipple-sim run --scenario seven.toml --trace /tmp/7.trace --log info")]
 pub(crate) struct ShrinkArguments {
     /// The seed of the failing run.
     #[arg(long)]
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &ShrinkArguments) -> ExitCode {
 
 fn shrunk(arguments: &ShrinkArguments) -> Result<Option<Scenario>, Error> {
     let seed = arguments.seed;
-    let mut smallest = arguments.play.scenario(seed)?;
+    let mut smallest = Scenario { seed: Some(seed), ..arguments.play.scenario(seed)? };
     let Some(invariant) = violated(seed, &smallest, arguments)? else { return Ok(None) };
     let mut index = smallest.faults.len();
     while let Some(next) = index.checked_sub(1) {

@@ -19,6 +19,8 @@ use swarm::swarm;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scenario {
+    /// The seed that it is played under, if no other is named.
+    pub seed: Option<u64>,
     /// Nodes: `node1` and so on. All may attach to all switches.
     pub nodes: usize,
     /// Switches: `fs1` and so on.
@@ -83,6 +85,7 @@ impl Default for Scenario {
     /// Three nodes, two switches, one minute of calls, and nothing breaks.
     fn default() -> Self {
         Self {
+            seed: None,
             nodes: 3,
             switches: 2,
             disturbed_s: 60,

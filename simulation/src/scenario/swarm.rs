@@ -43,6 +43,7 @@ pub(super) fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) ->
         }
     }
     Scenario {
+        seed: Some(seed),
         nodes,
         switches,
         disturbed_s,
