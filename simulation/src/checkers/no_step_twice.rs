@@ -14,8 +14,9 @@ use crate::scenario::Fault;
 /// Steps are not yet checked and marked in the channel's own thread.
 const UNFENCED: &str = "a step runs again after its controller was disturbed";
 
-/// A controller that was disturbed so long before a step may not have heard what became of it.
-const UNFENCED_US: u64 = 10_000_000;
+/// A controller that was disturbed so long before a step may not have heard what became of it, or may still give commands
+/// that another's have overtaken: as long as [`super::one_controller`] excuses it.
+const UNFENCED_US: u64 = 23_000_000;
 
 #[derive(Default)]
 pub(super) struct NoStepTwice {
