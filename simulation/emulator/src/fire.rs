@@ -49,7 +49,8 @@ impl Switch {
             before.iter().for_each(|(key, value)| event.add(*key, *value));
         }
         channel.add_headers(&mut event);
-        if carries_variables(name) {
+        // A switch that stops tells everything (transcript p_shutdown_acl/shutdown_events_plain).
+        if carries_variables(name) || self.is_stopping() {
             channel.add_variables(&mut event);
         }
         after.iter().for_each(|(key, value)| event.add(*key, *value));

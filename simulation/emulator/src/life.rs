@@ -335,13 +335,13 @@ impl Switch {
             if let Some(profile) = &mut channel.profile {
                 profile.times.hangup = wall;
             }
+            add_report(channel, wall);
         });
         self.set_call_state(uuid, CallState::Hangup);
         self.release_others(uuid);
         let own = Arc::clone(uuid);
         self.modify(uuid, |channel| channel.call_uuid = own);
         self.enter_state(uuid, State::Reporting);
-        self.modify(uuid, |channel| add_report(channel, wall));
         let cause = self
             .channels
             .get(uuid)

@@ -161,6 +161,11 @@ impl Switch {
         }
     }
 
+    /// SHUTDOWN was told.
+    pub(crate) fn is_stopping(&self) -> bool {
+        matches!(self.life, Life::Stopping { .. } | Life::Stopped { .. })
+    }
+
     /// The next part of a shutdown.
     pub(crate) fn go_on_ending(&mut self) {
         match self.life {

@@ -66,6 +66,11 @@ pub(crate) const KNOWN: &[&str] = &[
     "unshift",
 ];
 
+/// Applications that a caller must be heard or spoken to for: they begin early media with a caller who was not answered
+/// (transcript f_outbound/async_server_absent_watch).
+const NEED_SOUND: &[&str] =
+    &["conference", "echo", "play_and_get_digits", "playback", "record", "record_session"];
+
 impl Switch {
     /// Runs an application: for a controller's command, with its loops still to do, or for the dialplan.
     pub(crate) fn execute(&mut self, uuid: &Uuid, action: Action, command: Option<(PrivateCommand, i64)>) {
@@ -85,6 +90,9 @@ impl Switch {
         let action = Action::new(action.application, argument);
         let application_uuid = self.application_uuid(uuid, command.as_ref());
         self.set_loops(uuid, command.as_ref());
+        if NEED_SOUND.contains(&action.application.as_str()) {
+            self.open_sound(uuid);
+        }
         self.announce(uuid, &action, &application_uuid);
         self.counts.executions += 1;
         self.note_step_run(uuid, &action.application, &application_uuid);

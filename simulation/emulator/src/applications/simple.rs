@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Started;
 use crate::cause::Cause;
-use crate::channel::{CallState, Doing, Endpoint, Uuid};
+use crate::channel::{CallState, Channel, Doing, Endpoint, Uuid};
 use crate::connection::split_word;
 use crate::dialplan::Action;
 use crate::ledger::HungUpBy;
@@ -105,6 +105,14 @@ impl Switch {
     }
 
     /// The leg has sound before its answer (transcript b_formats_call_life/ring_early_answer_plain).
+    /// Sound begins with a caller who was not answered.
+    pub(crate) fn open_sound(&mut self, uuid: &Uuid) {
+        let calls = |channel: &Channel| channel.endpoint == Endpoint::Sofia && !channel.outbound;
+        if self.channels.get(uuid).is_some_and(calls) {
+            self.progress(uuid, true);
+        }
+    }
+
     pub(crate) fn mark_early(&mut self, uuid: &Uuid) {
         let wall = self.wall_micros();
         self.modify(uuid, |channel| {
