@@ -60,8 +60,8 @@ pub struct Config {
     /// Lua scripts, by the name under which `lua` runs them.
     pub lua_scripts: BTreeMap<String, String>,
     /// How long a script is held up, in milliseconds, whenever it asks something of the switch; drawn anew each time.
-    /// Nothing makes a script atomic as long as it does not sleep; on a real switch scripts run in threads, and anything
-    /// else of the switch may come between any two things that a script does.
+    /// With 0 it goes on at once, and nothing comes between what it does unless it sleeps or executes an application. On
+    /// a real switch scripts run in threads, and anything may come between.
     pub lua_pause_ms: RangeInclusive<u64>,
     /// How long a listener that had nothing to do takes to see an event, in milliseconds; drawn for each anew
     /// (freeswitch takeover README: 17 to 54). With 0 to 0 it sees every event at once.
