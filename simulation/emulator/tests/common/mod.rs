@@ -126,6 +126,8 @@ pub(crate) struct Bench {
     closed: Vec<ConnectionId>,
     /// Connections that the switch wants opened.
     pub(crate) wanted: Vec<(ConnectId, String)>,
+    /// Connections whose sockets take nothing more.
+    pub(crate) stalled: Vec<ConnectionId>,
 }
 
 pub(crate) const FIRST: ConnectionId = ConnectionId(1);
@@ -134,18 +136,19 @@ pub(crate) const SECOND: ConnectionId = ConnectionId(2);
 impl Bench {
     /// A switch without heartbeats and an unauthenticated controller.
     pub(crate) fn connected(config: Config) -> Self {
-        let config = Config {
-            heartbeat: Duration::from_secs(1_000_000),
-            event_lag_ms: 0..=0,
-            disorder: Disorder::default(),
-            ..config
-        };
+        Self::lagging(Config { event_lag_ms: 0..=0, disorder: Disorder::default(), ..config })
+    }
+
+    /// [`Bench::connected`] to a switch whose events take as long as its configuration says, and in that order.
+    pub(crate) fn lagging(config: Config) -> Self {
+        let config = Config { heartbeat: Duration::from_secs(1_000_000), ..config };
         let mut bench = Self {
             switch: Switch::new(config, 42),
             now: Time(0),
             received: Vec::new(),
             closed: Vec::new(),
             wanted: Vec::new(),
+            stalled: Vec::new(),
         };
         bench.connect(FIRST);
         bench
@@ -215,12 +218,50 @@ impl Bench {
                 Output::Send { connection, bytes } => {
                     let received = self.received.iter_mut().find(|(id, _)| *id == connection).unwrap();
                     received.1.extend_from_slice(&bytes);
-                    self.switch.handle(self.now, Input::Written(connection, bytes.len()));
+                    if !self.stalled.contains(&connection) {
+                        self.switch.handle(self.now, Input::Written(connection, bytes.len()));
+                    }
                 }
                 Output::Close { connection } => self.closed.push(connection),
                 Output::Connect { request, address } => self.wanted.push((request, address)),
             }
         }
+    }
+
+    /// A controller logs in, and listens to what `event` says.
+    pub(crate) fn log_in(&mut self, id: ConnectionId, event: &str) {
+        if self.received.iter().all(|(connection, _)| *connection != id) {
+            self.connect(id);
+        }
+        self.say(id, "auth ClueCon");
+        self.say(id, event);
+        self.take(id);
+    }
+
+    /// The controller that the switch called for a channel answers.
+    pub(crate) fn answer_connect(&mut self, id: ConnectionId) {
+        let (request, _) = self.wanted.remove(0);
+        self.received.push((id, Vec::new()));
+        self.switch.handle(self.now, Input::Opened(request, id));
+        self.collect();
+    }
+
+    /// A controller is gone without a word.
+    pub(crate) fn drop_connection(&mut self, id: ConnectionId) {
+        self.switch.handle(self.now, Input::Closed(id));
+        self.collect();
+    }
+
+    /// What a connection received since it was asked last, each frame shortened: an event's name, a reply's text.
+    pub(crate) fn heard(&mut self, id: ConnectionId) -> Vec<String> {
+        let frames = frames(&self.take(id));
+        let short = |frame: &Frame| match frame.content_type() {
+            "text/event-plain" => frame.event().name().to_owned(),
+            "command/reply" => frame.header("Reply-Text").to_owned(),
+            "text/disconnect-notice" => format!("notice {}", frame.header("Content-Disposition")),
+            _ => frame.body.clone(),
+        };
+        frames.iter().map(short).collect()
     }
 
     fn peek(&self, id: ConnectionId) -> &[u8] {
