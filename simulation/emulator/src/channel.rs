@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::applications::media::Tap;
+use crate::applications::queues::Place;
 use crate::applications::socket::Outbound;
 use crate::attempt::AttemptId;
 use crate::cause::Cause;
@@ -235,6 +236,12 @@ pub(crate) enum Doing {
     },
     /// `socket`: a controller has it, or will have it.
     Socket(Outbound),
+    /// Waits in a fifo.
+    Fifo {
+        name: String,
+    },
+    /// Waits in a valet parking lot.
+    Valet(Place),
     /// `execute_extension`: these run inside it.
     Extension(VecDeque<Action>),
     /// `lua`: the script waits for the application above it, or until its time has come. It is not here while it runs.

@@ -166,7 +166,13 @@ impl Switch {
             Next::Park => {
                 self.enter_state(uuid, State::Park);
                 self.fire_channel(uuid, "CHANNEL_PARK", &[], &[]);
+                let until = self.park_ends_at(uuid);
                 self.push_state(uuid, Doing::Park);
+                self.modify(uuid, |channel| {
+                    if let Some(frame) = channel.stack.last_mut() {
+                        frame.until = until;
+                    }
+                });
             }
             Next::BridgeTo(other) => self.enter_bridge(uuid, &other),
             Next::BridgedBy => {

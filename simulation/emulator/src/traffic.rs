@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::channel::Uuid;
 use crate::config::InboundCall;
 use crate::error::Error;
+use crate::far_end::Step;
 use crate::limits::TRAFFIC_MAX_PER_SECOND;
 use crate::server::SwitchHandle;
 
@@ -35,8 +36,17 @@ pub struct TrafficReport {
     pub abandoned: u64,
 }
 
+/// [`run`] with callers who do more than wait: each has this script.
+pub async fn run_scripted(switch: SwitchHandle, traffic: Traffic, script: Vec<Step>) -> TrafficReport {
+    run_calls(switch, traffic, &script).await
+}
+
 /// Starts calls until their number is reached and all callers are gone, or the switch stops.
 pub async fn run(switch: SwitchHandle, traffic: Traffic) -> TrafficReport {
+    run_calls(switch, traffic, &[]).await
+}
+
+async fn run_calls(switch: SwitchHandle, traffic: Traffic, script: &[Step]) -> TrafficReport {
     let mut report = TrafficReport::default();
     let rate = traffic.calls_per_second.min(TRAFFIC_MAX_PER_SECOND);
     if rate.is_nan() || rate <= 0.0 {
@@ -54,7 +64,9 @@ pub async fn run(switch: SwitchHandle, traffic: Traffic) -> TrafficReport {
         let outcome = if calls == Some(at) {
             next_call += spacing;
             let number = report.started + report.refused;
-            let call = InboundCall::new(format!("1{number:06}"), traffic.destination_number.clone());
+            let caller = format!("1{number:06}");
+            let call = InboundCall::new(caller, traffic.destination_number.clone());
+            let call = InboundCall { script: script.to_vec(), ..call };
             match switch.inbound_call(call).await {
                 Ok(uuid) => {
                     report.started += 1;

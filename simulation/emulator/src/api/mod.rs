@@ -1,5 +1,6 @@
 //! API commands: how one is run, and how its result gets to whoever asked.
 
+mod chat;
 mod conference;
 mod directory;
 mod evaluate;
@@ -81,6 +82,7 @@ impl Switch {
             "create_uuid" => self.random.uuid(),
             "sofia" => self.api_sofia(argument),
             "conference" => self.api_conference(argument),
+            "chat" => self.api_chat(argument),
             "fsctl" => self.api_fsctl(by, argument),
             "echo" => argument.to_owned(),
             "show" => self.api_show(argument),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use regex_lite::Regex;
+
 use super::Started;
 use crate::channel::{Doing, Uuid};
 use crate::custom::Contents;
@@ -19,8 +21,8 @@ pub(crate) struct Collection {
     file: String,
     invalid_file: String,
     variable: String,
-    /// The set of keys allowed by a regular expression of the form `\d+`; `None` allows all.
-    digits_only: bool,
+    /// What the keys must match, if anything; `None` inside for an expression that is none and matches nothing.
+    pattern: Option<Option<Regex>>,
     digit_timeout: Duration,
     collected: String,
     /// The key that ended the collection.
@@ -64,13 +66,25 @@ impl Collection {
             file: (*words.get(5)?).to_owned(),
             invalid_file: (*words.get(6)?).to_owned(),
             variable: (*words.get(7)?).to_owned(),
-            digits_only: words.get(8).is_some_and(|expression| expression.contains("\\d")),
+            pattern: words.get(8).map(|expression| Regex::new(expression).ok()),
             digit_timeout: number(9).map_or(timeout, Duration::from_millis),
             collected: String::new(),
             terminator: None,
             complete: false,
             phase: Phase::Waits,
         })
+    }
+
+    /// `read <min> <max> <file> <variable> <timeout ms> <terminators> [<digit timeout>]`: one try, no complaint.
+    fn parse_read(argument: &str) -> Option<Self> {
+        let words: Vec<&str> = argument.split_ascii_whitespace().collect();
+        let [least, most, file, variable, timeout, terminators, more @ ..] = words.as_slice() else {
+            return None;
+        };
+        let digit_timeout = more.first().unwrap_or(timeout);
+        Self::parse(&format!(
+            "{least} {most} 1 {timeout} {terminators} {file} silence_stream://0 {variable} .* {digit_timeout}"
+        ))
     }
 
     /// Takes keys out of the channel's buffer until it has what it needs.
@@ -95,7 +109,9 @@ impl Collection {
     fn is_valid(&self) -> bool {
         self.collected.len() >= self.least
             && !self.collected.is_empty()
-            && (!self.digits_only || self.collected.bytes().all(|byte| byte.is_ascii_digit()))
+            && self.pattern.as_ref().is_none_or(|pattern| {
+                pattern.as_ref().is_some_and(|pattern| pattern.is_match(&self.collected))
+            })
     }
 }
 
@@ -105,6 +121,14 @@ type Going = Option<(Doing, Time)>;
 impl Switch {
     pub(super) fn start_digits(&mut self, uuid: &Uuid, argument: &str) -> Started {
         let started = Collection::parse(argument).and_then(|collection| self.ask(uuid, collection));
+        match started {
+            Some((doing, until)) => Started::Runs(doing, Some(until)),
+            None => Started::Done(None),
+        }
+    }
+
+    pub(super) fn start_read(&mut self, uuid: &Uuid, argument: &str) -> Started {
+        let started = Collection::parse_read(argument).and_then(|collection| self.ask(uuid, collection));
         match started {
             Some((doing, until)) => Started::Runs(doing, Some(until)),
             None => Started::Done(None),

@@ -5,6 +5,7 @@ pub(crate) mod digits;
 pub(crate) mod extension;
 pub(crate) mod media;
 mod meet;
+pub(crate) mod queues;
 mod simple;
 pub(crate) mod socket;
 
@@ -40,8 +41,10 @@ pub(crate) const KNOWN: &[&str] = &[
     "event",
     "execute_extension",
     "export",
+    "fifo",
     "hangup",
     "hash",
+    "httapi",
     "info",
     "intercept",
     "log",
@@ -52,6 +55,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "playback",
     "pre_answer",
     "push",
+    "read",
     "record",
     "record_session",
     "ring_ready",
@@ -64,6 +68,7 @@ pub(crate) const KNOWN: &[&str] = &[
     "transfer",
     "unset",
     "unshift",
+    "valet_park",
 ];
 
 /// Applications that a caller must be heard or spoken to for: they begin early media with a caller who was not answered
@@ -254,6 +259,7 @@ impl Switch {
         let doing = mem::replace(&mut frame.doing, Doing::Echo);
         let response = match doing {
             Doing::Park => {
+                self.end_of_park(uuid, &frame);
                 self.fire_channel(uuid, "CHANNEL_UNPARK", &[], &[]);
                 None
             }
@@ -290,6 +296,19 @@ impl Switch {
                 self.leave_conference(&name, member);
                 None
             }
+            Doing::Fifo { name } => {
+                self.leave_fifo(uuid, &name);
+                None
+            }
+            Doing::Valet(place) => match self.go_on_valet(uuid, place) {
+                Some(place) => {
+                    frame.doing = Doing::Valet(place);
+                    frame.until = None;
+                    self.modify(uuid, |channel| channel.stack.push(frame));
+                    return;
+                }
+                None => None,
+            },
             Doing::Exchange => {
                 self.end_exchange(uuid);
                 None
@@ -318,7 +337,7 @@ impl Switch {
         match action.application.as_str() {
             "park" => {
                 self.fire_channel(uuid, "CHANNEL_PARK", &[], &[]);
-                Started::Runs(Doing::Park, None)
+                Started::Runs(Doing::Park, self.park_ends_at(uuid))
             }
             "playback" => self.start_playback(uuid, argument, false),
             "endless_playback" => self.start_playback(uuid, argument, true),
@@ -332,6 +351,9 @@ impl Switch {
             "socket" => self.start_socket(uuid, argument),
             "bridge" => self.start_bridge(uuid, argument),
             "conference" => self.start_conference(uuid, argument),
+            "fifo" => self.start_fifo(uuid, argument),
+            "valet_park" => self.start_valet(argument),
+            "read" => self.start_read(uuid, argument),
             "att_xfer" => self.start_attended_transfer(uuid, argument),
             "intercept" => self.start_intercept(uuid, argument),
             "play_and_get_digits" => self.start_digits(uuid, argument),

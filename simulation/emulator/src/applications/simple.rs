@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::Started;
 use crate::cause::Cause;
-use crate::channel::{CallState, Channel, Doing, Endpoint, Uuid};
+use crate::channel::{CallState, Channel, Doing, Endpoint, Frame, Uuid};
 use crate::connection::split_word;
 use crate::dialplan::Action;
 use crate::ledger::HungUpBy;
 use crate::sip;
 use crate::switch::Switch;
+use crate::time::Time;
 
 impl Switch {
     pub(super) fn start_simple(&mut self, uuid: &Uuid, action: &Action, by: HungUpBy) -> Started {
@@ -76,6 +77,25 @@ impl Switch {
             }
             channel.variables.set("export_vars", exported);
         });
+    }
+
+    /// When `park_timeout=<seconds>[:<cause>]` ends a park.
+    pub(crate) fn park_ends_at(&self, uuid: &str) -> Option<Time> {
+        let timeout = self.channels.get(uuid)?.variables.get("park_timeout")?;
+        let seconds = timeout.split(':').next()?.trim().parse().ok().filter(|seconds| *seconds > 0)?;
+        Some(self.now + Duration::from_secs(seconds))
+    }
+
+    /// A park that its time-out ends ends the call: it can do nothing else (freeswitch README "No call is trapped").
+    pub(super) fn end_of_park(&mut self, uuid: &Uuid, frame: &Frame) {
+        let over = !frame.interrupted && frame.until.is_some_and(|until| until <= self.now);
+        let Some(channel) = self.channels.get(uuid).filter(|_| over) else { return };
+        if channel.hangup.is_some() || channel.next.is_some() {
+            return;
+        }
+        let timeout = channel.variables.get("park_timeout").unwrap_or_default();
+        let cause = timeout.split_once(':').map_or(Cause::NORMAL_CLEARING, |(_, cause)| Cause::named(cause));
+        self.hang_up(uuid, cause, HungUpBy::Switch);
     }
 
     /// The leg rings, or has early media.

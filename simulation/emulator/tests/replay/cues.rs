@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use fipple_emulator::far_end::{Act, Step};
+use fipple_emulator::registrar::Phone;
 use fipple_emulator::{ConnectionId, InboundCall};
 
 use super::frame::Event;
@@ -34,6 +35,12 @@ pub(crate) enum Cue {
     CalleeHangup {
         uuid: String,
     },
+    Register {
+        phone: Phone,
+    },
+    Unregister {
+        phone: Phone,
+    },
 }
 
 /// The number of the scenario's connection.
@@ -57,7 +64,8 @@ pub(crate) fn cues_of(scenario: &Scenario<'_>) -> Vec<(u64, Cue)> {
         let written = recording.written.iter();
         cues.extend(written.map(|(at, bytes)| (began + at, Cue::Write(id, bytes.clone()))));
         // Several connections tell of the same callers.
-        let own = surroundings(recording).into_iter().filter(|(_, cue)| !known.contains(&key(cue)));
+        let own = surroundings(recording).into_iter().chain(registrations(recording));
+        let own = own.filter(|(_, cue)| !known.contains(&key(cue)));
         let own: Vec<_> = own.collect();
         known.extend(own.iter().map(|(_, cue)| key(cue)));
         cues.extend(own.into_iter().map(|(at, cue)| (began + at, cue)));
@@ -72,7 +80,34 @@ fn key(cue: &Cue) -> String {
         Cue::Connect(id) | Cue::Refuse(id) | Cue::Close(id) | Cue::Write(id, _) => format!("{id:?}"),
         Cue::Call { uuid, .. } => format!("call {uuid}"),
         Cue::CalleeHangup { uuid } => format!("hang-up {uuid}"),
+        Cue::Register { phone } => format!("register {}", phone.call_id),
+        Cue::Unregister { phone } => format!("unregister {}", phone.call_id),
     }
+}
+
+/// The phones that registered, as far as one recording tells of them.
+fn registrations(recording: &Recording) -> Vec<(u64, Cue)> {
+    let phone_of = |event: &Event, knows_password| Phone {
+        ip: event.get("network-ip").to_owned(),
+        port: event.get("network-port").parse().unwrap_or_default(),
+        user_agent: event.get("user-agent").to_owned(),
+        expires: Duration::from_secs(event.get("expires").parse().unwrap_or_default()),
+        knows_password,
+        call_id: event.get("call-id").to_owned(),
+        ..Phone::new(event.get("from-user"), event.get("from-host"))
+    };
+    let cues = recording.events().filter_map(|(at, event)| {
+        let cue = match event.get("Event-Subclass") {
+            "sofia::register" => Cue::Register { phone: phone_of(event, true) },
+            "sofia::unregister" => Cue::Unregister { phone: phone_of(event, true) },
+            "sofia::register_attempt" if event.get("auth-result") == "FORBIDDEN" => {
+                Cue::Register { phone: phone_of(event, false) }
+            }
+            _ => return None,
+        };
+        Some((at, cue))
+    });
+    cues.collect()
 }
 
 /// What people and phones at the other ends of one recording's SIP channels did.

@@ -113,6 +113,8 @@ impl Stage<'_> {
                 let emulated = self.switch.inbound_call(now, &call).unwrap();
                 self.uuids.pair(&uuid, &emulated);
             }
+            Cue::Register { phone } => self.switch.register(now, &phone).unwrap(),
+            Cue::Unregister { phone } => self.switch.unregister(now, &phone),
             // A channel that the emulated switch does not have, or has no more, is a difference of its events.
             Cue::CalleeHangup { uuid } => {
                 if let Some(emulated) = self.uuids.emulated(&uuid).map(str::to_owned) {
