@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from genesis import Channel, Inbound, Outbound
+from genesis import Channel, Consumer, Inbound, Outbound
 from genesis.exceptions import AuthenticationError
 from genesis.types import ChannelState
 
@@ -175,6 +175,32 @@ async def bridges_two_channels():
         await ear.wait_for("CHANNEL_HANGUP_COMPLETE", Unique_ID=second.uuid)
 
 
+async def consumes_what_it_has_decorated_for():
+    consumer = Consumer(host, port, password)
+    answered = []
+    heard = asyncio.Event()
+
+    @consumer.handle("CHANNEL_ANSWER")
+    async def on_answer(event):
+        answered.append(event["variable_tenant"])
+        heard.set()
+
+    consuming = asyncio.create_task(consumer.start())
+    try:
+        while not consumer.protocol.is_connected:
+            await asyncio.sleep(0.01)
+        # It subscribes and filters on its own connection.
+        await asyncio.sleep(0.3)
+        async with connected() as client:
+            reply = await client.send("api originate {tenant=acme}null/consumed &park()")
+            await heard.wait()
+            equal(answered, ["acme"])
+            await client.send(f"api uuid_kill {reply.body.removeprefix('+OK ').strip()}")
+    finally:
+        await consumer.stop()
+        consuming.cancel()
+
+
 async def controls_a_call_that_the_switch_brings():
     finished = asyncio.get_running_loop().create_future()
 
@@ -220,6 +246,7 @@ STEPS = [
     collects_digits,
     gets_a_background_job_by_its_uuid,
     bridges_two_channels,
+    consumes_what_it_has_decorated_for,
     controls_a_call_that_the_switch_brings,
 ]
 

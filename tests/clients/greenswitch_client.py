@@ -157,7 +157,8 @@ def hears_only_what_its_filter_lets_through():
         client.api(f"uuid_kill {own}")
 
 
-def controls_a_call_that_the_switch_brings():
+def with_outbound_call(talk, watch):
+    """Brings a call to `talk(session)` by the application `socket`, while `watch(client, uuid)` looks on."""
     outcome = gevent.event.AsyncResult()
 
     class Flow:
@@ -166,28 +167,12 @@ def controls_a_call_that_the_switch_brings():
 
         def run(self):
             try:
-                outcome.set(self.talk())
+                self.session.connect()
+                self.session.myevents()
+                self.session.linger()
+                outcome.set(talk(self.session))
             except BaseException as error:
                 outcome.set_exception(error)
-
-        def talk(self):
-            session = self.session
-            session.connect()
-            session.myevents()
-            session.linger()
-            equal(session.answer(), "+OK")
-            played = session.playback("silence_stream://200")
-            equal(played.headers["Application-Response"], "FILE PLAYED")
-            digits = gevent.spawn(
-                session.play_and_get_digits,
-                "2", "6", "1", "5000", "#", "silence_stream://100", "silence_stream://100",
-                "choice", "\\d+", "2000", "",
-            )  # fmt: skip
-            gevent.sleep(0.3)
-            session.send(f"api uuid_recv_dtmf {session.uuid} 4711#")
-            equal(digits.get(), "4711")
-            session.hangup("USER_BUSY")
-            return session.uuid
 
     server = greenswitch.OutboundESLServer("127.0.0.1", list(range(18084, 18184)), Flow)
     serving = gevent.spawn(server.listen)
@@ -195,14 +180,52 @@ def controls_a_call_that_the_switch_brings():
         gevent.sleep(0.01)
     try:
         with Client() as client:
-            client.esl.send("event plain CHANNEL_HANGUP_COMPLETE")
+            client.esl.send("event plain CHANNEL_HANGUP_COMPLETE CHANNEL_EXECUTE")
             uuid = client.originate(f"null/out &socket(127.0.0.1:{server.bound_port} async full)")
+            watch(client, uuid)
             equal(outcome.get(), uuid)
-            ended = client.wait_for("CHANNEL_HANGUP_COMPLETE", Unique_ID=uuid)
-            equal(ended["Hangup-Cause"], "USER_BUSY")
+            return client.wait_for("CHANNEL_HANGUP_COMPLETE", Unique_ID=uuid)
     finally:
         server.stop()
         serving.kill()
+
+
+def controls_a_call_that_the_switch_brings():
+    def talk(session):
+        equal(session.answer(), "+OK")
+        played = session.playback("silence_stream://200")
+        equal(played.headers["Application-Response"], "FILE PLAYED")
+        digits = gevent.spawn(
+            session.play_and_get_digits,
+            "2", "6", "1", "5000", "#", "silence_stream://100", "silence_stream://100",
+            "choice", "\\d+", "2000", "",
+        )  # fmt: skip
+        gevent.sleep(0.3)
+        session.send(f"api uuid_recv_dtmf {session.uuid} 4711#")
+        equal(digits.get(), "4711")
+        session.hangup("USER_BUSY")
+        return session.uuid
+
+    ended = with_outbound_call(talk, lambda client, uuid: None)
+    equal(ended["Hangup-Cause"], "USER_BUSY")
+
+
+def notices_that_its_caller_has_gone():
+    def talk(session):
+        played = session.playback("silence_stream://60000")
+        equal(played.headers["Application-Response"], "PLAYBACK ERROR")
+        try:
+            session.raise_if_disconnected()
+        except greenswitch.esl.OutboundSessionHasGoneAway:
+            return session.uuid
+        raise AssertionError("its caller is still there")
+
+    def watch(client, uuid):
+        client.wait_for("CHANNEL_EXECUTE", Unique_ID=uuid, Application="playback")
+        client.api(f"uuid_kill {uuid} ORIGINATOR_CANCEL")
+
+    ended = with_outbound_call(talk, watch)
+    equal(ended["Hangup-Cause"], "ORIGINATOR_CANCEL")
 
 
 STEPS = [
@@ -214,6 +237,7 @@ STEPS = [
     gets_a_background_job_by_its_uuid,
     hears_only_what_its_filter_lets_through,
     controls_a_call_that_the_switch_brings,
+    notices_that_its_caller_has_gone,
 ]
 
 for step in STEPS:

@@ -91,8 +91,10 @@ pub(crate) fn add_report(channel: &mut Channel, wall_micros: u64) {
         if channel.variables.get("sip_hangup_disposition").is_none() {
             sip::ended_by_switch(&mut channel.variables, answered, channel.outbound);
         }
-        if answered {
-            add_rtp_counts(channel, wall_micros.saturating_sub(times.answered));
+        // Sound may have flowed before an answer, or without one.
+        let began = if times.progress_media > 0 { times.progress_media } else { times.answered };
+        if began > 0 {
+            add_rtp_counts(channel, wall_micros.saturating_sub(began));
         }
     }
 }
@@ -120,7 +122,7 @@ fn set_durations(channel: &mut Channel, durations: [(&str, u64); 7]) {
 }
 
 /// Twenty milliseconds a packet, none of them received: the callers are silent.
-fn add_rtp_counts(channel: &mut Channel, answered_micros: u64) {
+fn add_rtp_counts(channel: &mut Channel, media_micros: u64) {
     const ZEROS_IN: [&str; 4] = ["raw_bytes", "media_bytes", "packet_count", "media_packet_count"];
     const COUNTS_IN: [&str; 5] = [
         "jitter_packet_count",
@@ -148,7 +150,7 @@ fn add_rtp_counts(channel: &mut Channel, answered_micros: u64) {
     let variables = &mut channel.variables;
     let mut set = |name: String, value: &str| variables.set(&name, value);
     ZEROS_IN.iter().for_each(|name| set(format!("rtp_audio_in_{name}"), "0"));
-    set("rtp_audio_in_skip_packet_count".into(), &(answered_micros / 20_000).to_string());
+    set("rtp_audio_in_skip_packet_count".into(), &(media_micros / 20_000).to_string());
     COUNTS_IN.iter().for_each(|name| set(format!("rtp_audio_in_{name}"), "0"));
     RATES_IN.iter().for_each(|name| set(format!("rtp_audio_in_{name}"), "0.00"));
     set("rtp_audio_in_flaw_total".into(), "0");

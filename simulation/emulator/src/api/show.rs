@@ -369,7 +369,7 @@ fn as_json(columns: &[String], rows: &[Row]) -> String {
         }
         json.push(b'}');
     }
-    json.extend_from_slice(b"]}\n");
+    json.extend_from_slice(b"]}");
     String::from_utf8_lossy(&json).into_owned()
 }
 

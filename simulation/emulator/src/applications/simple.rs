@@ -106,7 +106,7 @@ impl Switch {
             return;
         }
         let incoming = channel.endpoint == Endpoint::Sofia && !channel.outbound;
-        if incoming {
+        if incoming && !media {
             sip::early_reply(&mut channel.variables, &mut self.random);
         }
         if media {
