@@ -340,7 +340,13 @@ impl Switch {
         self.set_call_state(uuid, CallState::Hangup);
         self.release_others(uuid);
         let own = Arc::clone(uuid);
-        self.modify(uuid, |channel| channel.call_uuid = own);
+        self.modify(uuid, |channel| {
+            if channel.variables.get("call_uuid").is_some_and(|call| *call != *own) {
+                // Whoever was called is a call of its own again.
+                channel.variables.set("call_uuid", &*own);
+            }
+            channel.call_uuid = own;
+        });
         self.enter_state(uuid, State::Reporting);
         let cause = self
             .channels

@@ -179,6 +179,7 @@ impl Switch {
             }
             Life::Stopping { restarts } => {
                 self.life = Life::Stopped { restarts };
+                self.tell_profiles_gone();
                 self.bus.disconnect_all(LAST_WORD);
                 if restarts {
                     self.arm(self.now + RESTART_AFTER, Timer::Life);
@@ -189,6 +190,22 @@ impl Switch {
                 self.start_again(seed);
             }
             Life::Running | Life::Waiting { .. } | Life::Stopped { restarts: false } => {}
+        }
+    }
+
+    /// sofia takes its profiles' ports back.
+    fn tell_profiles_gone(&mut self) {
+        for (profile, port) in [("internal", "5060"), ("external", "5080")] {
+            let uri = format!("sip:mod_sofia@127.0.0.1:{port}");
+            let before = [
+                ("service", "_sip._udp,_sip._tcp,_sip._sctp"),
+                ("port", port),
+                ("module_name", "mod_sofia"),
+                ("profile_name", profile),
+                ("profile_uri", &uri),
+            ];
+            let origin = ("sofia.c", "sofia_profile_thread_run", "3543");
+            self.fire_with("UNPUBLISH", None, origin, Contents { before: &before, ..Contents::default() });
         }
     }
 

@@ -123,7 +123,7 @@ impl Switch {
         let own: String = lines.iter().map(|(name, value)| line(name, value)).collect();
         let media: String = PROFILE_MEDIA.iter().map(|(name, value)| line(name, value)).collect();
         let counts: String = counts.iter().map(|(name, value)| line(name, value)).collect();
-        format!("{RULE}{own}{media}{counts}\n")
+        format!("{RULE}{own}{media}{counts}")
     }
 
     fn registrations_xml(&self) -> String {

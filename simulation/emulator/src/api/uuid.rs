@@ -16,6 +16,21 @@ const NO_CHANNEL: &str = "-ERR No such channel!\n";
 const SETVAR_MULTI_USAGE: &str = "<uuid> <var>=<value>;<var>=<value>...";
 const OK: &str = "+OK\n";
 
+/// The commands below that need a channel.
+const KNOWN: &[&str] = &[
+    "uuid_getvar",
+    "uuid_setvar",
+    "uuid_setvar_multi",
+    "uuid_dump",
+    "uuid_kill",
+    "uuid_park",
+    "uuid_transfer",
+    "uuid_break",
+    "uuid_broadcast",
+    "uuid_record",
+    "uuid_recv_dtmf",
+];
+
 impl Switch {
     pub(super) fn execute_uuid_api(
         &mut self,
@@ -39,6 +54,9 @@ impl Switch {
             "uuid_bridge" => return self.api_bridge(target, rest.trim()),
             "uuid_answer" => return self.api_answer(target),
             _ => {}
+        }
+        if !KNOWN.contains(&command) {
+            return format!("-ERR {command} Command not found!\n");
         }
         let Some(uuid) = self.channels.get(target).map(|channel| channel.uuid.clone()) else {
             return match command {

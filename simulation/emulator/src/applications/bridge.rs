@@ -51,6 +51,7 @@ impl Switch {
         let variables = &mut channel.variables;
         variables.set("originate_disposition", cause.name());
         variables.set("DIALSTATUS", dial_status);
+        variables.set("originate_failed_cause", cause.name());
         variables.set("originate_causes", causes);
         let wanted = variables.get("continue_on_fail").unwrap_or_default().to_owned();
         let goes_on = variables.is_true("continue_on_fail")
@@ -242,9 +243,16 @@ impl Switch {
         }
         if !self.goes_after_bridge(leg) {
             // Its thread has left the bridge before it is hung up.
+            let reason = self.channels.get(uuid).and_then(|channel| channel.variables.get("sip_reason"));
+            let reason = reason.map(str::to_owned);
             self.modify(leg, |channel| {
                 channel.bridged_to = None;
                 channel.variables.unset("bridge_to");
+                if let Some(reason) = reason.filter(|_| channel.endpoint == Endpoint::Sofia) {
+                    // What the one's phone gave as its reason is passed on to the other's, which says OK.
+                    channel.variables.set("sip_reason", reason);
+                    channel.variables.set("sip_hangup_phrase", "OK");
+                }
             });
             self.hang_up(leg, cause.unwrap_or(Cause::NORMAL_CLEARING), HungUpBy::Switch);
             if let Some(cause) = cause {

@@ -72,13 +72,14 @@ impl Switch {
             return self.enter_bridge_with_itself(uuid);
         }
         self.enter_reset(uuid, State::Hibernate);
-        let alive = self.channels.get(other).is_some_and(|channel| channel.hangup.is_none());
-        if !alive {
+        if !self.comes_to_meet(other) {
             return self.hang_up(uuid, Cause::NORMAL_CLEARING, HungUpBy::Switch);
         }
-        // The other one comes to the meeting first.
-        self.run_channel(other);
-        self.modify(uuid, |channel| channel.variables.unset("uuid_bridge"));
+        self.modify(uuid, |channel| {
+            channel.variables.unset("uuid_bridge");
+            let own = channel.uuid.clone();
+            channel.variables.set("call_uuid", &*own);
+        });
         for (one, another) in [(uuid, other), (other, uuid)] {
             let after = [("Application", "uuid_bridge"), ("Application-Data", &**another)];
             self.fire_channel_from(one, "CHANNEL_EXECUTE", "uuid_bridge_on_soft_execute", &[], &after);
@@ -91,6 +92,20 @@ impl Switch {
         self.enter_state(other, State::ConsumeMedia);
         self.enter_state(other, State::ExchangeMedia);
         self.update_calls(uuid, other);
+    }
+
+    /// Whether the other one is there, or on its way; then it gets there first. One that was sent elsewhere meanwhile
+    /// does not come.
+    fn comes_to_meet(&mut self, other: &Uuid) -> bool {
+        let Some(channel) = self.channels.get(other).filter(|channel| channel.hangup.is_none()) else {
+            return false;
+        };
+        let waits = channel.stack.iter().any(|frame| matches!(frame.doing, Doing::Exchange));
+        let comes = matches!(channel.next, Some(Next::BridgedBy));
+        if comes {
+            self.run_channel(other);
+        }
+        waits || comes
     }
 
     /// It waits for itself, and runs no command any more, until somebody kills it (transcript

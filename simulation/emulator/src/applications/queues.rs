@@ -7,6 +7,7 @@ use super::Started;
 use crate::channel::{Doing, Uuid};
 use crate::custom::{Contents, Origin};
 use crate::switch::Switch;
+use crate::time::Date;
 
 /// How long valet_park takes to say in which place a call is.
 const ANNOUNCEMENT: Duration = Duration::from_secs(3);
@@ -31,7 +32,14 @@ impl Switch {
                         .iter()
                         .any(|frame| matches!(&frame.doing, Doing::Fifo { name: own } if own == name))
                 });
-                let slot = ahead.count().to_string();
+                let position = ahead.count() + 1;
+                let slot = (position - 1).to_string();
+                self.set_variable(uuid, "fifo_position", position.to_string());
+                self.set_variable(uuid, "fifo_priority", "0");
+                let pushed = Date::from_unix_micros(self.wall_micros()).local();
+                self.set_variable(uuid, "fifo_push_timestamp", pushed.as_str());
+                self.set_variable(uuid, "fifo_status", "WAITING");
+                self.set_variable(uuid, "fifo_timestamp", pushed);
                 let more = [("FIFO-Name", name), ("FIFO-Action", "push"), ("FIFO-Slot", &slot)];
                 self.tell_fifo(uuid, "2743", &more);
                 Started::Runs(Doing::Fifo { name: name.to_owned() }, None)
@@ -41,6 +49,9 @@ impl Switch {
     }
 
     pub(super) fn leave_fifo(&mut self, uuid: &Uuid, name: &str) {
+        let left = Date::from_unix_micros(self.wall_micros()).local();
+        self.set_variable(uuid, "fifo_status", "ABORTED");
+        self.set_variable(uuid, "fifo_timestamp", left);
         self.tell_fifo(uuid, "2866", &[("FIFO-Name", name), ("FIFO-Action", "abort")]);
     }
 
