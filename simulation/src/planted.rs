@@ -1,6 +1,7 @@
 //! Bugs that are planted for the checkers to find. They are made around the program, so that nothing planted is in it.
 
 use crate::engine::{Place, World};
+use crate::network::Rewrite;
 use crate::scenario::PlantedBug;
 
 /// Plants a bug.
@@ -11,14 +12,29 @@ pub(crate) fn plant(world: &World, bug: PlantedBug) {
                 world.rewrite(Place::Switch(switch), Place::Node(0), consent);
             }
         }
-        PlantedBug::MissedHangups => {
-            for switch in 0..world.switch_count() {
-                for node in 0..world.node_count() {
-                    world.rewrite(Place::Switch(switch), Place::Node(node), live_on);
-                }
-            }
-        }
+        PlantedBug::MissedHangups => rewrite_events(world, live_on),
+        PlantedBug::ChangedSteps => rewrite_commands(world, set_instead),
+        PlantedBug::RepeatedSteps => rewrite_commands(world, step_twice),
+        PlantedBug::FloodedQueue => rewrite_commands(world, play_often),
         PlantedBug::IgnoredSync => world.ignore_syncs(),
+        // It is the workload that believes them.
+        PlantedBug::ForgottenWrites => {}
+    }
+}
+
+/// What nodes hear of switches.
+fn rewrite_events(world: &World, rewrite: Rewrite) {
+    each_pair(world, |node, switch| world.rewrite(switch, node, rewrite));
+}
+
+/// What nodes say to switches.
+fn rewrite_commands(world: &World, rewrite: Rewrite) {
+    each_pair(world, |node, switch| world.rewrite(node, switch, rewrite));
+}
+
+fn each_pair(world: &World, act: impl Fn(Place, Place)) {
+    for node in 0..world.node_count() {
+        (0..world.switch_count()).for_each(|switch| act(Place::Node(node), Place::Switch(switch)));
     }
 }
 
@@ -39,6 +55,32 @@ fn live_on(bytes: &[u8]) -> Option<Vec<u8>> {
             ("Event-Name: CHANNEL_DESTROY", "Event-Name: CHANNEL_ENJOYED"),
         ],
     )
+}
+
+/// Lets variables be set where something was to be played.
+fn set_instead(bytes: &[u8]) -> Option<Vec<u8>> {
+    replace_all(bytes, &[("execute-app-name: playback\n", "execute-app-name: multiset\n")])
+}
+
+/// Repeats the commands that are steps of flows, which have an `Event-UUID`.
+fn step_twice(bytes: &[u8]) -> Option<Vec<u8>> {
+    repeat(bytes, "Event-UUID: ", 2)
+}
+
+/// Repeats the commands that play something, more often than a call's private queue holds.
+fn play_often(bytes: &[u8]) -> Option<Vec<u8>> {
+    repeat(bytes, "execute-app-name: playback", 300)
+}
+
+/// The bytes with every `sendmsg` that holds a text repeated so many times.
+fn repeat(bytes: &[u8], holds: &str, times: usize) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let repeated = text.split_inclusive("\n\n").map(|command| {
+        let chosen = command.starts_with("sendmsg") && command.ends_with("\n\n") && command.contains(holds);
+        command.repeat(if chosen { times } else { 1 })
+    });
+    let repeated: String = repeated.collect();
+    (repeated.len() > text.len()).then(|| repeated.into_bytes())
 }
 
 /// The bytes with every old text replaced by a new one of the same length; `None` where there is none.
@@ -66,6 +108,16 @@ mod tests {
         assert_eq!(consent(b"x-ERR Not found\n").unwrap(), b"x+OK  Not found\n");
         let twice = b"-ERR Not found\n-ERR Not found\n";
         assert_eq!(consent(twice).unwrap(), b"+OK  Not found\n+OK  Not found\n");
-        assert!(live_on(b"Event-Name: CHANNEL_HANGUP_COMPLETE").is_some_and(|bytes| bytes.len() == 35));
+        let event = b"Event-Name: CHANNEL_HANGUP_COMPLETE";
+        assert!(live_on(event).is_some_and(|bytes| bytes.len() == event.len()));
+    }
+
+    #[test]
+    fn commands_are_repeated_whole() {
+        let step = "sendmsg u\nexecute-app-name: answer\nEvent-UUID: u-1-1\n\n";
+        let other = "api status\n\n";
+        let twice = step_twice(format!("{other}{step}{other}").as_bytes()).unwrap();
+        assert_eq!(twice, format!("{other}{step}{step}{other}").as_bytes());
+        assert_eq!(play_often(step.as_bytes()), None);
     }
 }

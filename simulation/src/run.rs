@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fipple::config::Config as NodeConfig;
 use fipple::switch::SwitchConfig;
-use fipple_emulator::{Config, Time};
+use fipple_emulator::{Config, Disorder, Time};
 use fipple_protocol::call::Flow;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ pub fn run(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Report, Error
     let mut world = build(seed, scenario, trace)?;
     let node_ids: Vec<String> = (0..world.node_count()).map(|node| world.node_id(node).to_owned()).collect();
     let mut checks = Checks::new(&node_ids);
-    let mut workload = Workload::new(&scenario.workload, seed);
+    let mut workload = Workload::new(&scenario.workload, scenario.planted, seed);
     let mut played = Played::plan(scenario);
     let end = Time(0) + Duration::from_secs(scenario.disturbed_s + scenario.quiet_s);
     let mut next_sample = Time(0);
@@ -131,7 +131,10 @@ pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Worl
     let mut world = World::new(seed, scenario.network, trace)?;
     let mut switches = Vec::new();
     for _ in 0..scenario.switches {
-        let number = world.add_switch(Config::default())?;
+        let (late_per_million, repeated_sequence_per_million) =
+            (scenario.disorder_ppm, scenario.disorder_ppm);
+        let disorder = Disorder { late_per_million, repeated_sequence_per_million };
+        let number = world.add_switch(Config { disorder, ..Config::default() })?;
         let name = Place::Switch(number).to_string();
         let address = format!("{name}:{EVENT_SOCKET_PORT}");
         switches.push(SwitchConfig { name, zone: "default".into(), address, password: "ClueCon".into() });

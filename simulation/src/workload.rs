@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::agenda::Agenda;
 use crate::engine::{Purpose, RestAnswer, RestRequest, World};
 use crate::run::FLOWS;
-use crate::scenario;
+use crate::scenario::{self, PlantedBug};
 
 /// Something that somebody does at one moment.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct Workload {
     /// The last number that each node has acknowledged as written.
     acknowledged: BTreeMap<usize, u64>,
     writes: Outcomes,
+    /// Takes writes for acknowledged that were never made.
+    forgets_writes: bool,
 }
 
 /// How often something was tried, and how often it was done.
@@ -47,7 +49,7 @@ pub struct Outcomes {
 }
 
 impl Workload {
-    pub(crate) fn new(settings: &scenario::Workload, seed: u64) -> Self {
+    pub(crate) fn new(settings: &scenario::Workload, planted: Option<PlantedBug>, seed: u64) -> Self {
         let mut workload = Self {
             settings: settings.clone(),
             draw: Stream::new(seed, "workload"),
@@ -57,6 +59,7 @@ impl Workload {
             listings: Outcomes::default(),
             acknowledged: BTreeMap::new(),
             writes: Outcomes::default(),
+            forgets_writes: planted == Some(PlantedBug::ForgottenWrites),
         };
         // Nodes are given a moment to find each other and to attach; calls that come earlier wait for them.
         let start = Time(2_000_000);
@@ -196,6 +199,10 @@ impl Workload {
         let node = self.draw.in_range(0..=world.node_count() as u64 - 1) as usize;
         self.writes.asked += 1;
         let number = self.writes.asked;
+        if self.forgets_writes && self.draw.happens(500_000) {
+            self.acknowledged.insert(node, number);
+            return;
+        }
         let document = format!("member.{}", world.node_id(node));
         let edit = Edit::Patch(Map::from_iter([(WRITTEN_FIELD.to_owned(), Value::from(number))]));
         let written = world.ask(node, async |node| node.documents().write("cluster", &document, edit).await);

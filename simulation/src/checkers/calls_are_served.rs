@@ -35,7 +35,9 @@ impl Checker for CallsAreServed {
                 let created = Time(started.0 + call.created.0);
                 let due = created.micros_since(rest.quiet_since) >= SETTLED_US
                     && now.micros_since(created) >= FLOW_US;
-                if due && call.hung_up_by != Some(HungUpBy::Remote) {
+                let gave_up = call.hung_up_by == Some(HungUpBy::Remote)
+                    && call.ended.is_some_and(|ended| ended.micros_since(call.created) < FLOW_US);
+                if due && !gave_up {
                     check(&flows, call).map_err(|what| {
                         Finding::new(format!("call {} on {}: {what}", call.uuid, Place::Switch(number)))
                     })?;

@@ -57,9 +57,8 @@ impl Checker for NoStepTwice {
             names(node)
         );
         let disturbed = |node: usize| self.disturbances.last(Place::Node(node), seen.at);
-        let excused = first_node.is_some_and(|node| {
-            disturbed(node).0.saturating_add(UNFENCED_US) >= first.0 && disturbed(node).0 > 0
-        });
+        let last = [first_node, node].into_iter().flatten().map(disturbed).max().unwrap_or_default();
+        let excused = last.0 > 0 && last.0.saturating_add(UNFENCED_US) >= first.0;
         Err(Finding { known: excused.then_some(UNFENCED), what })
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use fipple_emulator::journal::Entry;
-use fipple_emulator::{Config, ConnectionId, Input, Output, Switch, Time};
+use fipple_emulator::{Config, ConnectId, ConnectionId, Input, Output, Switch, Time};
 
 use crate::clock;
 use crate::network::{Arrived, ConnectionEnd, Fabric, HostId, Readable};
@@ -24,6 +24,8 @@ pub(super) struct SwitchHost {
     started: Time,
     connections: BTreeMap<ConnectionId, Socket>,
     ends: BTreeMap<ConnectionEnd, ConnectionId>,
+    /// Connections to controllers that have not answered yet.
+    connecting: BTreeMap<ConnectionEnd, ConnectId>,
     /// Where controllers came from, those that are gone too.
     controllers: BTreeMap<ConnectionId, IpAddr>,
     last_connection: u64,
@@ -59,6 +61,7 @@ impl SwitchHost {
             started: now,
             connections: BTreeMap::new(),
             ends: BTreeMap::new(),
+            connecting: BTreeMap::new(),
             controllers: BTreeMap::new(),
             last_connection: 0,
         }
@@ -124,16 +127,14 @@ impl SwitchHost {
                 state.accept(self.id, self.address);
                 let peer = state.peer_address(end);
                 drop(state);
-                self.last_connection += 1;
-                let id = ConnectionId(self.last_connection);
-                self.connections.insert(id, Socket { end, unwritten: VecDeque::new(), closing: false });
-                self.ends.insert(end, id);
-                self.controllers.extend(peer.map(|peer| (id, peer.ip())));
+                let id = self.add(end, peer);
                 self.switch.handle(own, Input::Connected(id));
             }
             Arrived::Changed(end) => {
                 if let Some(id) = self.ends.get(&end).copied() {
                     self.receive(own, id, end);
+                } else if let Some(request) = self.connecting.get(&end).copied() {
+                    self.connected(own, end, request);
                 }
             }
             Arrived::Datagram | Arrived::Nothing => {}
@@ -173,12 +174,53 @@ impl SwitchHost {
                         self.write(connection);
                     }
                 }
-                // Nobody listens for the application `socket` yet.
-                Output::Connect { request, .. } => {
-                    self.switch.handle(self.switch.now(), Input::ConnectFailed(request));
-                }
+                Output::Connect { request, address } => self.connect(request, &address),
             }
         }
+    }
+
+    /// Begins to connect to a controller, as the application `socket` asks.
+    fn connect(&mut self, request: ConnectId, address: &str) {
+        let mut state = self.fabric.lock();
+        let connecting = state.resolve(address).and_then(|address| state.connect(self.id, address));
+        drop(state);
+        match connecting {
+            Ok(end) => {
+                self.connecting.insert(end, request);
+            }
+            Err(_) => self.switch.handle(self.switch.now(), Input::ConnectFailed(request)),
+        }
+    }
+
+    /// Takes note of whether a controller has answered.
+    fn connected(&mut self, own: Time, end: ConnectionEnd, request: ConnectId) {
+        let mut state = self.fabric.lock();
+        match state.is_established(end) {
+            Ok(false) => {}
+            Ok(true) => {
+                let peer = state.peer_address(end);
+                drop(state);
+                self.connecting.remove(&end);
+                let id = self.add(end, peer);
+                self.switch.handle(own, Input::Opened(request, id));
+                self.receive(own, id, end);
+            }
+            Err(_) => {
+                state.close(end);
+                drop(state);
+                self.connecting.remove(&end);
+                self.switch.handle(own, Input::ConnectFailed(request));
+            }
+        }
+    }
+
+    fn add(&mut self, end: ConnectionEnd, peer: Option<SocketAddr>) -> ConnectionId {
+        self.last_connection += 1;
+        let id = ConnectionId(self.last_connection);
+        self.connections.insert(id, Socket { end, unwritten: VecDeque::new(), closing: false });
+        self.ends.insert(end, id);
+        self.controllers.extend(peer.map(|peer| (id, peer.ip())));
+        id
     }
 
     /// Writes as much as the network takes.
@@ -220,6 +262,6 @@ impl SwitchHost {
     pub(super) fn kill(mut self) {
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         ids.into_iter().for_each(|id| self.let_go(id));
-        self.fabric.lock().stop_listening(self.id, self.address);
+        self.fabric.close_all(self.id);
     }
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use fipple::net::Network;
 use fipple_determinism::{Clocks, Stream, decide, release};
-use fipple_emulator::Time;
+use fipple_emulator::dialplan::{Action, Dialplan, Extension};
+use fipple_emulator::{Config, InboundCall, Time};
 use quinn::AsyncUdpSocket;
 use quinn::udp::{RecvMeta, Transmit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
 use super::runtime::{ClockError, RuntimeHost};
+use super::switch_host::SwitchHost;
 use crate::clock;
 use crate::limits::{TCP_WINDOW_BYTES, UDP_QUEUE_DATAGRAMS};
 use crate::network::{Fabric, HostId, HostNetwork, LinkQuality};
@@ -213,6 +215,53 @@ fn a_killed_program_ends_its_connections_and_a_machine_without_power_says_nothin
         lab.run_ms(5_000);
         let end = received.lock().unwrap().take().map(|read| read.unwrap());
         assert_eq!(end.as_deref(), power.then_some(&b"half a"[..]), "with power: {power}");
+    }
+}
+
+#[test]
+fn a_switch_connects_to_a_controller_and_goes_on_where_there_is_none() {
+    let mut lab = Lab::new(LinkQuality::default());
+    // The second machine is the switch's.
+    lab.hosts[1] = None;
+    let action = |application: &str, argument: &str| Action::new(application, argument);
+    let socket = action("socket", "m0:80 async full");
+    let extension = |destination: &str, last| Extension {
+        destination: destination.into(),
+        actions: vec![socket.clone(), last],
+    };
+    let dialplan = Dialplan {
+        extensions: vec![extension("1", action("park", "")), extension("2", action("hangup", "USER_BUSY"))],
+    };
+    let config = Config { dialplan, ..Config::default() };
+    let mut switch = SwitchHost::start(&lab.fabric, lab.ids[1], address(1, 0).ip(), config, 1, Time(0));
+    let call = |switch: &mut SwitchHost, now, destination| {
+        switch
+            .act(now, |switch, now| switch.inbound_call(now, &InboundCall::new("100", destination)))
+            .unwrap()
+    };
+    let refused = call(&mut switch, lab.now, "2");
+    run_with(&mut lab, &mut switch, 500);
+    assert_eq!(switch.switch().ledger().call(&refused).unwrap().cause, "USER_BUSY");
+    let heard = lab.spawn(0, |network| async move {
+        let mut listener = network.listen_tcp(address(0, 80)).await?;
+        let (mut stream, _) = listener.accept().await?;
+        stream.write_all(b"connect\n\n").await?;
+        let mut bytes = vec![0; 64];
+        stream.read_exact(&mut bytes).await?;
+        Ok::<_, io::Error>(String::from_utf8_lossy(&bytes).into_owned())
+    });
+    run_with(&mut lab, &mut switch, 100);
+    call(&mut switch, lab.now, "1");
+    run_with(&mut lab, &mut switch, 500);
+    assert!(taken(&heard).unwrap().starts_with("Event-Name: CHANNEL_DATA"));
+}
+
+fn run_with(lab: &mut Lab, switch: &mut SwitchHost, ms: u64) {
+    let end = lab.now + Duration::from_millis(ms);
+    while lab.now < end {
+        let now = lab.now;
+        switch.run(now + lab.fabric.latency_min(), &mut |_, _| {});
+        lab.run_ms(1);
     }
 }
 

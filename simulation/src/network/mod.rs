@@ -203,6 +203,17 @@ impl State {
         self.addresses.get(&address).copied()
     }
 
+    /// The address of `host:port`, where `host` is a machine's name or its address.
+    pub(crate) fn resolve(&self, host_and_port: &str) -> io::Result<SocketAddr> {
+        if let Ok(address) = host_and_port.parse() {
+            return Ok(address);
+        }
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("{host_and_port} is unknown"));
+        let (name, port) = host_and_port.rsplit_once(':').ok_or_else(unknown)?;
+        let address = self.names.get(name).copied().ok_or_else(unknown)?;
+        Ok(SocketAddr::new(address, port.parse().map_err(|_| unknown())?))
+    }
+
     /// The address itself, or for port 0 the next free dynamic port of its machine.
     fn free_address(
         &mut self,

@@ -26,17 +26,14 @@ impl TcpStream {
     pub(super) async fn established(&self) -> io::Result<()> {
         poll_fn(|context| {
             let mut state = self.fabric.lock();
-            let Some(own) = state.tcp.end(self.end) else {
-                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-            };
-            if let Some(failure) = own.failure {
-                return Poll::Ready(Err(failure.into()));
+            match state.is_established(self.end) {
+                Ok(true) => Poll::Ready(Ok(())),
+                Ok(false) => {
+                    state.wait(self.end, Some(context.waker()), None);
+                    Poll::Pending
+                }
+                Err(failure) => Poll::Ready(Err(failure.into())),
             }
-            if own.established {
-                return Poll::Ready(Ok(()));
-            }
-            state.wait(self.end, Some(context.waker()), None);
-            Poll::Pending
         })
         .await
     }

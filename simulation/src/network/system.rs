@@ -48,13 +48,7 @@ impl Network for HostNetwork {
     }
 
     async fn resolve(&self, host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(address) = host_and_port.parse() {
-            return Ok(vec![address]);
-        }
-        let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("{host_and_port} is unknown"));
-        let (name, port) = host_and_port.rsplit_once(':').ok_or_else(unknown)?;
-        let address = self.fabric.lock().names.get(name).copied().ok_or_else(unknown)?;
-        Ok(vec![SocketAddr::new(address, port.parse().map_err(|_| unknown())?)])
+        self.fabric.lock().resolve(host_and_port).map(|address| vec![address])
     }
 }
 

@@ -83,11 +83,11 @@ pub(super) struct Listening {
 pub(super) struct End {
     host: HostId,
     pub(super) address: SocketAddr,
-    pub(super) established: bool,
+    established: bool,
     /// The program has let go of it, or the machine was switched off.
     gone: bool,
     /// Why it is over, if it did not end in peace.
-    pub(super) failure: Option<io::ErrorKind>,
+    failure: Option<io::ErrorKind>,
     inbound: VecDeque<Bytes>,
     /// The peer has said all, behind `inbound`.
     peer_ended: bool,
@@ -274,6 +274,12 @@ impl State {
         if let Some(listening) = self.hosts[host.0].listening.remove(&address) {
             listening.backlog.into_iter().for_each(|end| self.close(end));
         }
+    }
+
+    /// Whether the other machine has answered.
+    pub(crate) fn is_established(&mut self, end: ConnectionEnd) -> Result<bool, io::ErrorKind> {
+        let own = self.tcp.end(end).ok_or(io::ErrorKind::NotConnected)?;
+        own.failure.map_or(Ok(own.established), Err)
     }
 
     /// Where the other end is.

@@ -33,6 +33,8 @@ pub struct Scenario {
     pub planted: Option<PlantedBug>,
     /// How links treat packets that no fault concerns.
     pub network: LinkQuality,
+    /// Of a million events of a switch, how many others overtake; 60 were recorded on a busy one.
+    pub disorder_ppm: u64,
     /// What people do.
     pub workload: Workload,
     /// Nodes whose clocks are off from the start.
@@ -79,6 +81,14 @@ pub enum PlantedBug {
     MissedHangups,
     /// The disks of all nodes only say that they have synced.
     IgnoredSync,
+    /// Every step of a flow comes to its switch twice.
+    RepeatedSteps,
+    /// A command for a call that is played to comes to its switch three hundred times.
+    FloodedQueue,
+    /// A step that plays something comes to its switch as another one.
+    ChangedSteps,
+    /// Nodes acknowledge writes that they have not made.
+    ForgottenWrites,
 }
 
 impl Default for Scenario {
@@ -92,6 +102,7 @@ impl Default for Scenario {
             quiet_s: 30,
             planted: None,
             network: LinkQuality::default(),
+            disorder_ppm: 60,
             workload: Workload::default(),
             clocks: Vec::new(),
             faults: Vec::new(),

@@ -20,6 +20,7 @@ pub(super) fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) ->
         loss_ppm: *draw.choose(&[0, 0, 1_000, 10_000]).unwrap_or(&0),
         duplication_ppm: *draw.choose(&[0, 0, 1_000]).unwrap_or(&0),
     };
+    let disorder_ppm = *draw.choose(&[60, 60, 5_000]).unwrap_or(&60);
     let workload = Workload {
         calls_per_100_s: draw.in_range(30..=200),
         commands_per_call: draw.in_range(0..=4),
@@ -50,6 +51,7 @@ pub(super) fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) ->
         quiet_s: QUIET_S,
         planted: None,
         network,
+        disorder_ppm,
         workload,
         clocks,
         faults,
