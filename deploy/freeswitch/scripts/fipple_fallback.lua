@@ -23,7 +23,8 @@ elseif not extension then
   stream:write("-USAGE: fipple_fallback.lua <uuid> <epoch> <extension> [<dialplan> [<context>]]\n")
 else
   local arguments = table.concat(argv, " ", 1)
-  local reply = api:execute("lua", "fipple_fence.lua eject " .. arguments)
+  local target = table.concat(argv, " ", 3)
+  local reply = api:execute("lua", "fipple_fence.lua eject " .. uuid .. " " .. epoch .. " - " .. target)
   if reply:match("^%-ERR busy") then
     local again = "+" .. LOOK_AGAIN_SECONDS .. " fipple-" .. uuid .. " lua fipple_fallback.lua " .. arguments
     api:execute("sched_api", again)

@@ -5,12 +5,13 @@
 --   API: lua fipple_fence.lua take <owner or -> <uuid>:<epoch>...
 --          raises the epochs, never lowers one, and names the owner; a line a call: +OK <uuid> <epoch>, or -ERR <uuid> and
 --          `epoch <current>`, `gone` or `locked`
---   API: lua fipple_fence.lua eject <uuid> <epoch> <extension> [<dialplan> [<context>]]
---          takes a call away from its owner, whose queued steps refuse themselves from then on, and transfers it; not one
---          that is bridged or dialling, because its other leg would be hung up: -ERR busy. Or -ERR stale <current epoch>
+--   API: lua fipple_fence.lua eject <uuid> <epoch or -> <owner or -> <extension> [<dialplan> [<context>]]
+--          takes a call away from its owner, whose queued steps refuse themselves from then on, and transfers it. Otherwise
+--          -ERR stale <current epoch>, -ERR owner <current owner>, or -ERR busy: one that is bridged or dialling is left
+--          alone, because its other leg would be hung up
 --   API: lua fipple_fence.lua version
 --
--- A channel without fipple_epoch is in epoch 0. The lock is the key fipplelock/<uuid> of the switch's hash.
+-- A `-` stands for any epoch, and any owner or none. A channel without fipple_epoch is in epoch 0. The lock is the key fipplelock/<uuid> of the switch's hash.
 
 local VERSION = "fipple_fence 1"
 
@@ -45,13 +46,13 @@ local function with_lock(uuid, action)
   return ran and reply or "-ERR " .. tostring(reply) .. "\n"
 end
 
--- Does something under the lock, if the epoch is this one.
+-- Does something under the lock, if the epoch is this one or may be any.
 local function in_epoch(uuid, epoch, action)
   return with_lock(uuid, function()
     local current = epoch_of(uuid)
     if not current then
       return "-ERR gone\n"
-    elseif current ~= tonumber(epoch) then
+    elseif epoch ~= "-" and current ~= tonumber(epoch) then
       return "-ERR stale " .. current .. "\n"
     end
     return action(current)
@@ -74,10 +75,8 @@ local function take(owner, uuid, epoch)
     elseif current >= tonumber(epoch) then
       return "-ERR epoch " .. current .. "\n"
     end
-    api:execute("uuid_setvar", uuid .. " fipple_epoch " .. epoch)
-    if owner ~= "-" then
-      api:execute("uuid_setvar", uuid .. " fipple_owner " .. owner)
-    end
+    local variables = "fipple_epoch=" .. epoch .. (owner ~= "-" and ";fipple_owner=" .. owner or "")
+    api:execute("uuid_setvar_multi", uuid .. " " .. variables)
     return "+OK " .. epoch .. "\n"
   end)
 end
@@ -104,13 +103,15 @@ local function is_busy(uuid)
   return runs and variable(uuid, "current_application") == "bridge"
 end
 
-local function eject(uuid, epoch, extension, dialplan, context)
+local function eject(uuid, epoch, owner, extension, dialplan, context)
   return in_epoch(uuid, epoch, function(current)
-    if is_busy(uuid) then
+    local present = variable(uuid, "fipple_owner")
+    if owner ~= "-" and present ~= owner then
+      return "-ERR owner " .. present .. "\n"
+    elseif is_busy(uuid) then
       return "-ERR busy\n"
     end
-    api:execute("uuid_setvar", uuid .. " fipple_epoch " .. (current + 1))
-    api:execute("uuid_setvar", uuid .. " fipple_owner")
+    api:execute("uuid_setvar_multi", uuid .. " fipple_epoch=" .. (current + 1) .. ";fipple_owner=")
     local target = table.concat({ uuid, extension, dialplan or "XML", context or "default" }, " ")
     return api:execute("uuid_transfer", target)
   end)
@@ -123,8 +124,8 @@ elseif verb == "run" and tonumber(argv[3]) then
   stream:write(run(argv[2], argv[3], argv[4], argv[5]))
 elseif verb == "take" and argv[3] then
   stream:write(take_all(argv[2], table.concat(argv, " ", 3)))
-elseif verb == "eject" and tonumber(argv[3]) and argv[4] then
-  stream:write(eject(argv[2], argv[3], argv[4], argv[5], argv[6]))
+elseif verb == "eject" and (argv[3] == "-" or tonumber(argv[3])) and argv[5] then
+  stream:write(eject(argv[2], argv[3], argv[4], argv[5], argv[6], argv[7]))
 else
   stream:write("-USAGE: fipple_fence.lua run|take|eject|version\n")
 end

@@ -27,8 +27,8 @@ local function eject_calls(node, target)
   local moved, left = 0, 0
   for uuid in api:execute("show", "channels as delim |"):gmatch("\n([^|\n]+)|") do
     if api:execute("uuid_getvar", uuid .. " fipple_owner") == node then
-      local epoch = tonumber(api:execute("uuid_getvar", uuid .. " fipple_epoch")) or 0
-      local arguments = table.concat({ "eject", uuid, epoch, target }, " ")
+      -- Whose it is, is asked again under the call's lock: another node may be taking it.
+      local arguments = table.concat({ "eject", uuid, "-", node, target }, " ")
       local reply = api:execute("lua", "fipple_fence.lua " .. arguments)
       if reply:match("^%+OK") then
         moved = moved + 1

@@ -83,7 +83,10 @@ impl Switch {
                 None => Turn::Wait,
             };
         };
-        if matches!(frame.doing, Doing::Script(_)) {
+        if let Doing::Script(script) = &frame.doing {
+            if script.as_ref().is_some_and(|script| script.waits()) {
+                return Turn::Wait;
+            }
             // It looks after hangup and transfer itself, and reads no commands between its applications.
             return match frame.until.filter(|until| *until > now) {
                 Some(until) => {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use fipple_emulator::dialplan::{Action, Extension};
 use fipple_emulator::random::Random;
 use fipple_emulator::{Config, ConnectionId, Input, Output, Switch, Time};
 
@@ -137,7 +138,8 @@ fn message(how: Sent, epoch: u64, step: u64) -> String {
 /// A first controller that queues its steps and never hears that others took the call, a second and a third that take
 /// it at some moment and go on from what they find. Gives what the steps wrote, and the switch.
 fn run(seed: u64, how: Sent) -> (String, Race) {
-    run_with(seed, how, Config { lua_pause_ms: 0..=seed % 4, ..Config::default() })
+    let longest_pause_ms = [0, 1, 3, 40][seed as usize % 4];
+    run_with(seed, how, Config { lua_pause_ms: 0..=longest_pause_ms, ..Config::default() })
 }
 
 fn run_with(seed: u64, how: Sent, config: Config) -> (String, Race) {
@@ -230,7 +232,7 @@ fn a_step_that_looks_at_the_epoch_before_it_marks_runs_unseen() {
     let marks_late = text.replace(mark, "").replace(late, &format!("{mark}{late}"));
     assert_ne!(text, marks_late);
     let unseen = |seed| {
-        let mut config = Config { lua_pause_ms: 0..=3, ..Config::default() };
+        let mut config = Config { lua_pause_ms: 0..=40, ..Config::default() };
         config.lua_scripts.insert("fipple_step.lua".into(), marks_late.clone());
         let (_, race) = run_with(seed, Sent::Script, config);
         race.switch.ledger().fence("u").unwrap().violations().len()
@@ -272,11 +274,51 @@ fn an_epoch_is_given_once_and_never_goes_back() {
     assert_eq!(wrong, 0);
 }
 
-#[test]
-fn without_the_lock_an_epoch_is_given_twice() {
+/// The fence, with a lock that holds nobody back.
+fn unlocked_fence() -> String {
     let text = include_str!("../../../deploy/freeswitch/scripts/fipple_fence.lua");
     let unlocked = text.replace(r#":sub(1, 3) ~= "+OK" do"#, r#":sub(1, 3) == "never" do"#);
     assert_ne!(text, unlocked);
-    let wrong: usize = (0..40).map(|seed| take_in_races(seed, Some(unlocked.clone()))).sum();
+    unlocked
+}
+
+#[test]
+fn without_the_lock_an_epoch_is_given_twice() {
+    let wrong: usize = (0..40).map(|seed| take_in_races(seed, Some(unlocked_fence()))).sum();
     assert!(wrong > 20, "only {wrong} epochs went wrong");
+}
+
+/// A node takes a call at the moment at which the watchdog of its dead owner finds it: whether the node got it, and
+/// whether the watchdog sent it to the fallback.
+fn take_from_the_watchdog(seed: u64, fence: Option<String>) -> (bool, bool) {
+    let mut config = Config { lua_pause_ms: 0..=3, ..Config::default() };
+    // An extension that leaves the epoch alone, as a fallback must.
+    let rescue = Extension { destination: "rescue".into(), actions: vec![Action::new("park", "")] };
+    config.dialplan.extensions.insert(0, rescue);
+    if let Some(text) = fence {
+        config.lua_scripts.insert("fipple_fence.lua".into(), text);
+    }
+    let mut race = Race::new(seed, config);
+    race.ask("uuid_setvar_multi u fipple_owner=n1;fipple_epoch=5");
+    // Until `show channels` lists it.
+    race.wait(500);
+    race.heard.clear();
+    race.say(ConnectionId(1), "api lua fipple_watchdog.lua n1 0 rescue");
+    race.wait_up_to(60);
+    race.say(ConnectionId(2), "api lua fipple_fence.lua take n2 u:6");
+    race.wait(2_000);
+    let heard = |connection: u64, text: &str| {
+        let own = race.heard.iter().filter(|(heard_by, _)| *heard_by == ConnectionId(connection));
+        own.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).any(|reply| reply.contains(text))
+    };
+    (heard(2, "+OK u 6"), heard(1, "moved 1"))
+}
+
+#[test]
+fn a_call_is_either_taken_over_or_sent_to_the_fallback() {
+    let outcomes: Vec<_> = (0..100).map(|seed| take_from_the_watchdog(seed, None)).collect();
+    assert!(outcomes.iter().all(|(taken, moved)| taken != moved), "{outcomes:?}");
+    assert!(outcomes.iter().any(|(taken, _)| *taken) && outcomes.iter().any(|(_, moved)| *moved));
+    let unlocked = (0..100).map(|seed| take_from_the_watchdog(seed, Some(unlocked_fence())));
+    assert!(unlocked.filter(|(taken, moved)| *taken && *moved).count() > 0, "the lock makes no difference");
 }

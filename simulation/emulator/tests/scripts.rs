@@ -148,6 +148,30 @@ fn a_script_that_sleeps_lets_others_go_on_and_answers_later() {
 }
 
 #[test]
+fn a_script_waits_for_what_it_calls() {
+    let outer = "local api = freeswitch.API() \
+                 local result = api:execute('lua', 'inner.lua') .. api:execute('originate', 'user/9 &park()') \
+                 if stream then stream:write(result) else session:setVariable('got', result) end";
+    let inner = "freeswitch.msleep(100) stream:write('inner;')";
+    let mut bench = with(&[("outer.lua", outer), ("inner.lua", inner)]);
+    bench.park("u");
+    bench.take(FIRST);
+    bench.say(FIRST, "api lua outer.lua");
+    bench.wait_ms(250);
+    assert!(bench.take(FIRST).is_empty());
+    bench.wait_ms(100);
+    let reply = frames(&bench.take(FIRST)).remove(0);
+    assert!(reply.body.starts_with("inner;+OK "), "{}", reply.body);
+    bench.execute("u", "lua", "outer.lua", "");
+    bench.execute("u", "set", "behind=1", "");
+    bench.wait_ms(250);
+    assert_eq!(bench.ask("api uuid_getvar u behind"), "_undef_");
+    bench.wait_ms(100);
+    assert!(bench.ask("api uuid_getvar u got").starts_with("inner;+OK "));
+    assert_eq!(bench.ask("api uuid_getvar u behind"), "1");
+}
+
+#[test]
 fn a_switch_without_mod_lua_knows_no_lua() {
     let mut bench = Bench::connected(Config { mod_lua: false, ..Config::default() });
     bench.say(FIRST, "auth ClueCon");

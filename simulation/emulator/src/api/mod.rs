@@ -18,6 +18,7 @@ use std::time::Duration;
 use fipple_protocol::esl::encode;
 
 use crate::connection::split_word;
+use crate::lua::Caller;
 use crate::switch::{ConnectionId, JobId, Switch, Timer};
 
 /// An API command that has begun and has not replied.
@@ -40,6 +41,8 @@ pub(crate) enum ReplyTo {
     Connection(ConnectionId),
     /// Into a BACKGROUND_JOB event.
     Background { connection: ConnectionId, job_uuid: String },
+    /// To a script that waits for it.
+    Script(Caller),
     /// To nobody: a scheduled task.
     Nobody,
 }
@@ -119,7 +122,7 @@ impl Switch {
         Some(reply)
     }
 
-    /// Runs a command for a script or an expansion, and gives its result. What would only reply later is not waited for.
+    /// Runs a command for an expansion, and gives its result. What would only reply later is not waited for.
     pub(crate) fn call_api(&mut self, by: Option<ConnectionId>, command: &str, argument: &str) -> String {
         let job = JobId(self.next_job);
         self.next_job += 1;
@@ -128,6 +131,29 @@ impl Switch {
         let headers = [("API-Command", command), ("API-Command-Argument", argument)];
         self.fire_core("API", Some(event_sequence), &headers, None);
         result.unwrap_or_else(|| "-ERR the emulated switch does not wait here\n".into())
+    }
+
+    /// Runs a command for a script; `None` if the script gets the result later.
+    pub(crate) fn call_api_for(
+        &mut self,
+        caller: Caller,
+        by: Option<ConnectionId>,
+        command: &str,
+        argument: &str,
+    ) -> Option<String> {
+        let job = JobId(self.next_job);
+        self.next_job += 1;
+        let event_sequence = self.next_sequence();
+        let result = self.execute_api(job, by, command, argument);
+        if result.is_some() {
+            let headers = [("API-Command", command), ("API-Command-Argument", argument)];
+            self.fire_core("API", Some(event_sequence), &headers, None);
+        } else {
+            let (command, argument) = (command.to_owned(), argument.to_owned());
+            let reply_to = ReplyTo::Script(caller);
+            self.jobs.insert(job, Job { reply_to, command, argument, event_sequence });
+        }
+        result
     }
 
     /// A command is done: its reply first, then the events that waited for it.
@@ -142,6 +168,9 @@ impl Switch {
         let headers =
             [("API-Command", job.command.as_str()), ("API-Command-Argument", job.argument.as_str())];
         self.fire_core("API", Some(job.event_sequence), &headers, None);
+        if let ReplyTo::Script(caller) = &job.reply_to {
+            self.answer_waiting_script(caller, result);
+        }
         if let ReplyTo::Background { connection, job_uuid } = job.reply_to {
             let headers = [
                 ("Job-UUID", job_uuid.as_str()),
@@ -189,7 +218,7 @@ impl Job {
     fn connection(&self) -> Option<ConnectionId> {
         match &self.reply_to {
             ReplyTo::Connection(connection) | ReplyTo::Background { connection, .. } => Some(*connection),
-            ReplyTo::Nobody => None,
+            ReplyTo::Script(_) | ReplyTo::Nobody => None,
         }
     }
 }

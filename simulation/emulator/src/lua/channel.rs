@@ -1,6 +1,8 @@
 //! The application `lua`: a script in a channel's thread.
 
-use super::{Answer, Progress, Question, Script};
+use std::time::Duration;
+
+use super::{Answer, Caller, Progress, Question, Script};
 use crate::applications::Started;
 use crate::cause::Cause;
 use crate::channel::{Doing, Uuid};
@@ -25,15 +27,14 @@ impl Switch {
     }
 
     /// The innermost thing in a channel's thread is a script whose time has come: it goes on until it executes an
-    /// application, sleeps or ends.
+    /// application, has to wait or ends.
     pub(crate) fn resume_script(&mut self, uuid: &Uuid) {
         let Some(mut script) = self.take_script(uuid) else { return };
-        let mut answer = Answer::Nothing;
-        let mut pending = script.pending.take();
+        let mut held_up = script.pending.take();
         loop {
-            let question = match pending.take() {
+            let question = match held_up.take() {
                 Some(question) => question,
-                None => match script.resume(answer) {
+                None => match script.go_on() {
                     Progress::Asks(question) => {
                         if let Some(pause) = self.pause_before(&question) {
                             script.pending = Some(question).filter(|question| !question.is_sleep());
@@ -48,14 +49,33 @@ impl Switch {
                     }
                 },
             };
-            answer = match question {
+            match question {
                 Question::Execute { application, argument } if self.may_execute(uuid, &application) => {
-                    self.put_script(uuid, script, std::time::Duration::ZERO);
+                    self.put_script(uuid, script, Duration::ZERO);
                     return self.execute(uuid, Action::new(application, argument), None);
                 }
-                question => self.answer_session(uuid, question),
-            };
+                question => script.answer = self.answer_session(uuid, script.depth, question),
+            }
+            if script.answer.is_none() {
+                script.waits = true;
+                return self.put_script(uuid, script, Duration::ZERO);
+            }
         }
+    }
+
+    /// The API command for which a channel's script waits is done.
+    pub(super) fn answer_channel_script(&mut self, uuid: &Uuid, answer: Option<Answer>) {
+        self.modify(uuid, |channel| {
+            let scripts = channel.stack.iter_mut().rev().filter_map(|frame| match &mut frame.doing {
+                Doing::Script(Some(script)) if script.waits => Some(script),
+                _ => None,
+            });
+            if let Some(script) = scripts.into_iter().next() {
+                script.waits = false;
+                script.answer = answer;
+            }
+        });
+        self.make_runnable(uuid);
     }
 
     fn take_script(&mut self, uuid: &Uuid) -> Option<Box<Script>> {
@@ -66,7 +86,7 @@ impl Switch {
     }
 
     /// Leaves a script where it was, for `pause` at least.
-    fn put_script(&mut self, uuid: &Uuid, script: Box<Script>, pause: std::time::Duration) {
+    fn put_script(&mut self, uuid: &Uuid, script: Box<Script>, pause: Duration) {
         let until = self.now + pause;
         self.modify(uuid, |channel| {
             if let Some(frame) = channel.stack.last_mut() {
@@ -81,10 +101,11 @@ impl Switch {
         !application.is_empty() && (living || RUN_WHEN_DEAD.contains(&application))
     }
 
-    fn answer_session(&mut self, uuid: &Uuid, question: Question) -> Answer {
-        let Some(channel) = self.channels.get(uuid) else { return Answer::Nothing };
+    /// Answers a script in a channel's thread; `None` if the answer comes later.
+    fn answer_session(&mut self, uuid: &Uuid, depth: usize, question: Question) -> Option<Answer> {
+        let Some(channel) = self.channels.get(uuid) else { return Some(Answer::Nothing) };
         let commanded = channel.commanded_by();
-        match question {
+        Some(match question {
             Question::Ready => Answer::Truth(channel.is_ready()),
             Question::Get { name } => self.variable(uuid, &name).map_or(Answer::Nothing, Answer::Text),
             Question::Set { name, value } => {
@@ -96,7 +117,10 @@ impl Switch {
                 self.hang_up(uuid, Cause::named(&cause), by);
                 Answer::Nothing
             }
-            other => self.answer_anywhere(commanded.flatten(), other),
-        }
+            other => {
+                let caller = Caller::Channel(uuid.clone());
+                return self.answer_anywhere(caller, depth, commanded.flatten(), other);
+            }
+        })
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! A script runs to its end at once, unless it sleeps or [`Config::lua_pause_ms`](crate::Config::lua_pause_ms) holds
 //! it up: then the rest of the switch goes on, and the reply waits. On a real switch the same goes for every moment of
-//! a script. What a script calls does not wait: `originate` inside one is answered with an error.
+//! a script.
 
 use std::time::Duration;
 
-use super::{Answer, Progress, Question, Script, Surroundings, command_line};
+use super::{Answer, Caller, Progress, Question, Script, Surroundings, command_line};
 use crate::limits::SCRIPT_DEPTH_MAX;
 use crate::switch::{ConnectionId, JobId, Switch, Timer};
 
@@ -31,7 +31,7 @@ impl Switch {
         match self.load_script(argument, None, true) {
             Ok(script) => {
                 let running = ApiScript { script, output: String::new(), by };
-                self.run_api_script(job, running, Answer::Nothing)
+                self.run_api_script(job, running, None)
             }
             Err(message) => {
                 self.log("ERR", &message, "");
@@ -50,7 +50,7 @@ impl Switch {
         match self.load_script(argument, None, false) {
             Ok(script) => {
                 let running = ApiScript { script, output: String::new(), by };
-                self.run_api_script(job, running, Answer::Nothing);
+                self.run_api_script(job, running, None);
             }
             Err(message) => self.log("ERR", &message, ""),
         }
@@ -72,7 +72,8 @@ impl Switch {
         if self.scripts.depth >= SCRIPT_DEPTH_MAX {
             return Err(format!("{name}: too many scripts inside each other"));
         }
-        Script::new(name, source, &Surroundings { arguments: &arguments, channel, writes })
+        let depth = self.scripts.depth;
+        Script::new(name, source, &Surroundings { arguments: &arguments, channel, writes, depth })
     }
 
     /// Whether this command is a script that waits.
@@ -83,53 +84,85 @@ impl Switch {
     /// A script has waited long enough.
     pub(crate) fn resume_api_script(&mut self, job: JobId) {
         let Some(mut running) = self.scripts.waiting.remove(&job) else { return };
-        let answer = match running.script.pending.take() {
-            Some(question) => self.answer_api_script(&mut running, question),
-            None => Answer::Nothing,
-        };
-        if let Some(output) = self.run_api_script(job, running, answer) {
+        let question = running.script.pending.take();
+        if let Some(output) = self.run_api_script(job, running, question) {
             self.finish_job(job, &output);
         }
     }
 
-    fn run_api_script(&mut self, job: JobId, mut running: ApiScript, mut answer: Answer) -> Option<String> {
-        loop {
-            let question = match running.script.resume(answer) {
-                Progress::Asks(question) => question,
-                Progress::Ended => return Some(running.output),
-                Progress::Failed(message) => {
-                    self.log("ERR", &message, "");
-                    return Some(running.output + CANNOT_EXECUTE);
+    /// The API command for which a script waits is done.
+    pub(crate) fn answer_waiting_script(&mut self, caller: &Caller, result: &str) {
+        let answer = Some(Answer::Text(result.to_owned()));
+        match caller {
+            Caller::Channel(uuid) => self.answer_channel_script(uuid, answer),
+            Caller::Command(job) => {
+                if let Some(running) = self.scripts.waiting.get_mut(job) {
+                    running.script.answer = answer;
+                    self.resume_api_script(*job);
                 }
+            }
+        }
+    }
+
+    /// Lets a script go on, with a question that was held up if there is one, until it ends, giving what it wrote, or has
+    /// to wait.
+    fn run_api_script(
+        &mut self,
+        job: JobId,
+        mut running: ApiScript,
+        mut held_up: Option<Question>,
+    ) -> Option<String> {
+        loop {
+            let question = match held_up.take() {
+                Some(question) => question,
+                None => match running.script.go_on() {
+                    Progress::Asks(question) => {
+                        if let Some(pause) = self.pause_before(&question) {
+                            running.script.pending = Some(question).filter(|question| !question.is_sleep());
+                            self.scripts.waiting.insert(job, running);
+                            self.arm(self.now + pause, Timer::Job(job));
+                            return None;
+                        }
+                        question
+                    }
+                    Progress::Ended => return Some(running.output),
+                    Progress::Failed(message) => {
+                        self.log("ERR", &message, "");
+                        return Some(running.output + CANNOT_EXECUTE);
+                    }
+                },
             };
-            if let Some(pause) = self.pause_before(&question) {
-                running.script.pending = Some(question).filter(|question| !question.is_sleep());
+            let (by, depth) = (running.by, running.script.depth);
+            let answer = match question {
+                Question::Write { text } => {
+                    running.output.push_str(&text);
+                    Some(Answer::Nothing)
+                }
+                other => self.answer_anywhere(Caller::Command(job), depth, by, other),
+            };
+            let waits = answer.is_none();
+            running.script.answer = answer;
+            if waits {
                 self.scripts.waiting.insert(job, running);
-                self.arm(self.now + pause, Timer::Job(job));
                 return None;
             }
-            answer = self.answer_api_script(&mut running, question);
         }
     }
 
-    fn answer_api_script(&mut self, running: &mut ApiScript, question: Question) -> Answer {
-        match question {
-            Question::Write { text } => {
-                running.output.push_str(&text);
-                Answer::Nothing
-            }
-            other => self.answer_anywhere(running.by, other),
-        }
-    }
-
-    /// Answers what a script may ask wherever it runs.
-    pub(super) fn answer_anywhere(&mut self, by: Option<ConnectionId>, question: Question) -> Answer {
-        match question {
+    /// Answers what a script may ask wherever it runs; `None` if the answer comes later.
+    pub(super) fn answer_anywhere(
+        &mut self,
+        caller: Caller,
+        depth: usize,
+        by: Option<ConnectionId>,
+        question: Question,
+    ) -> Option<Answer> {
+        Some(match question {
             Question::Api { command, argument } => {
-                self.scripts.depth += 1;
-                let result = self.call_api(by, &command, &argument);
-                self.scripts.depth -= 1;
-                Answer::Text(result)
+                let outside = std::mem::replace(&mut self.scripts.depth, depth + 1);
+                let result = self.call_api_for(caller, by, &command, &argument);
+                self.scripts.depth = outside;
+                Answer::Text(result?)
             }
             Question::Fire { name, subclass, body, headers } => {
                 self.fire_from_script(&name, &subclass, &headers, &body);
@@ -141,7 +174,7 @@ impl Switch {
             }
             // Without a session there is nobody to ask.
             _ => Answer::Nothing,
-        }
+        })
     }
 
     /// How long a script waits before a question is answered.

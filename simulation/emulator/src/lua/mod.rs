@@ -18,6 +18,7 @@ use mlua::{HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Thread, Value, VmS
 pub(crate) use command::ApiScript;
 pub(crate) use question::{Answer, Question};
 
+use crate::channel::Uuid;
 use crate::limits::{SCRIPT_INSTRUCTIONS_MAX, SCRIPT_MEMORY_MAX_BYTES, SCRIPT_SLEEP_MAX};
 use crate::switch::JobId;
 
@@ -31,19 +32,34 @@ const INSTRUCTIONS_PER_LOOK: u32 = 10_000;
 pub(crate) struct Scripts {
     /// Those that sleep or were held up, by the command that they answer.
     waiting: BTreeMap<JobId, ApiScript>,
-    /// How many are running, one inside the other.
+    /// How many scripts a script that begins now runs inside of.
     depth: usize,
 }
 
 /// A script that has begun and not ended, in a Lua state of its own as in mod_lua.
 #[derive(Debug)]
 pub(crate) struct Script {
-    /// Asked and not answered yet: the script waits for its turn, or for the end of an application.
+    /// Asked and not looked at yet: the script is held up.
     pending: Option<Question>,
+    /// What came while it waited.
+    answer: Option<Answer>,
+    /// It waits for the result of an API command.
+    waits: bool,
+    /// How many scripts it runs inside of.
+    depth: usize,
     slept_ms: u64,
     thread: Thread,
     // Keeps the state alive, which the thread does not.
     _lua: Lua,
+}
+
+/// A script that runs an API command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// One that answers this command itself.
+    Command(JobId),
+    /// One in this channel's thread.
+    Channel(Uuid),
 }
 
 /// How far a script has come.
@@ -65,6 +81,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) channel: Option<&'a str>,
     /// It answers an API command: it has a `stream`.
     pub(crate) writes: bool,
+    /// How many scripts it runs inside of.
+    pub(crate) depth: usize,
 }
 
 impl Script {
@@ -88,11 +106,18 @@ impl Script {
         let main = lua.load(source).set_name(format!("@{name}")).set_mode(ChunkMode::Text).into_function()?;
         let thread = lua.create_thread(main)?;
         limit_instructions(&thread)?;
-        Ok(Self { pending: None, slept_ms: 0, thread, _lua: lua })
+        let depth = surroundings.depth;
+        Ok(Self { pending: None, answer: None, waits: false, depth, slept_ms: 0, thread, _lua: lua })
+    }
+
+    /// Whether it waits for the result of an API command.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Lets the script go on with the answer to its last question, until it asks again or ends.
-    pub(crate) fn resume(&mut self, answer: Answer) -> Progress {
+    fn go_on(&mut self) -> Progress {
+        let answer = self.answer.take().unwrap_or(Answer::Nothing);
         let values = match self.thread.resume::<MultiValue>(answer) {
             Ok(values) => values,
             Err(error) => return Progress::Failed(error.to_string()),
