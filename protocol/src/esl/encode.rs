@@ -45,18 +45,33 @@ pub const ARRAY_PREFIX: &str = "ARRAY::";
 pub fn percent_encode(output: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let bytes = text.as_bytes();
+    // Most values have nothing to encode: what stays is copied in runs.
+    let mut run_start = 0;
     for (index, &byte) in bytes.iter().enumerate() {
-        let kept = byte == b'%' && is_encoded(&bytes[index..]);
-        if kept || !must_encode(byte) {
-            output.push(byte);
-        } else {
-            output.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        if !MUST_ENCODE[usize::from(byte)] || (byte == b'%' && is_encoded(&bytes[index..])) {
+            continue;
         }
+        output.extend_from_slice(&bytes[run_start..index]);
+        output.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        run_start = index + 1;
     }
+    output.extend_from_slice(&bytes[run_start..]);
 }
 
-fn must_encode(byte: u8) -> bool {
-    !(b'!'..=b'~').contains(&byte)
+/// [`must_encode`] of every byte.
+const MUST_ENCODE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = must_encode(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+const fn must_encode(byte: u8) -> bool {
+    byte < b'!'
+        || byte > b'~'
         || matches!(
             byte,
             b'#' | b'%'
@@ -92,17 +107,22 @@ fn is_upper_hex(byte: u8) -> bool {
 
 /// Appends a whole event frame: its two outer headers and the event in `format`.
 pub fn write_event(output: &mut Vec<u8>, format: EventFormat, event: &dyn EventSource) {
-    let mut content = Vec::with_capacity(4096);
+    // The head tells the content's length, and is not longer than this with the longest length there can be.
+    const HEAD_MAX_BYTES: usize = 72;
+    let start = output.len();
+    let content_start = start + HEAD_MAX_BYTES;
+    output.resize(content_start, 0);
     match format {
-        EventFormat::Plain => write_plain(&mut content, event),
-        EventFormat::Json => write_json(&mut content, event),
-        EventFormat::Xml => write_xml(&mut content, event),
+        EventFormat::Plain => write_plain(output, event),
+        EventFormat::Json => write_json(output, event),
+        EventFormat::Xml => write_xml(output, event),
     }
-    output.extend_from_slice(
-        format!("Content-Length: {}\nContent-Type: text/event-{}\n\n", content.len(), format.name())
-            .as_bytes(),
-    );
-    output.extend_from_slice(&content);
+    let length = output.len() - content_start;
+    let head = format!("Content-Length: {length}\nContent-Type: text/event-{}\n\n", format.name());
+    let head_end = start + head.len();
+    output[start..head_end].copy_from_slice(head.as_bytes());
+    output.copy_within(content_start.., head_end);
+    output.truncate(head_end + length);
 }
 
 /// Appends an event as `Name: value` lines, a blank line and its body: the content of a `text/event-plain` frame,

@@ -281,6 +281,13 @@ impl Bus {
         !is_closing
     }
 
+    /// The switch is not frozen any more: everybody's writes go on. Gives the listeners that are free again.
+    pub(crate) fn thaw(&mut self) -> Vec<ConnectionId> {
+        self.freeze = None;
+        let all: Vec<ConnectionId> = self.connections.keys().chain(self.closing.keys()).copied().collect();
+        all.into_iter().filter(|connection| self.written(*connection, 0)).collect()
+    }
+
     /// Whether a connection would take a frame now.
     pub(crate) fn has_room(&self, connection: ConnectionId) -> bool {
         self.connections.get(&connection).is_none_or(|state| state.outbox.has_room(self.room_bytes))
@@ -299,7 +306,7 @@ fn cut(text: &str, max_bytes: usize) -> &str {
 }
 
 fn encode_event(format: EventFormat, event: &Event<'_>) -> Bytes {
-    let mut frame = Vec::with_capacity(64 + event.len() * 48);
+    let mut frame = Vec::with_capacity(event.size_hint());
     encode::write_event(&mut frame, format, event);
     frame.into()
 }

@@ -12,7 +12,7 @@ use crate::dialplan::Action;
 use crate::event::Event;
 use crate::far_end::Script;
 use crate::lifecycle::Track;
-use crate::profile::Profile;
+use crate::profile::{Prefix, Profile};
 use crate::switch::{ConnectionId, JobId};
 use crate::time::Time;
 use crate::variables::Variables;
@@ -419,11 +419,11 @@ impl Channel {
             event.add("Channel-Write-Codec-Bit-Rate", codec.bit_rate);
         }
         if let Some(profile) = &self.profile {
-            profile.add_to(event, "Caller-");
+            profile.add_to(event, Prefix::Caller);
         }
         if let Some((kind, profile)) = &self.other_leg {
             event.add("Other-Type", *kind);
-            profile.add_to(event, "Other-Leg-");
+            profile.add_to(event, Prefix::OtherLeg);
         }
     }
 

@@ -163,8 +163,46 @@ pub(crate) struct Event<'a> {
     pub(crate) name: EventName,
     /// The subclass of a CUSTOM event.
     pub(crate) subclass: Option<String>,
-    headers: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    headers: Vec<(Cow<'a, str>, Value<'a>)>,
     pub(crate) body: Option<String>,
+}
+
+/// A header's value. Most numbers are moments, which are told in every event and seldom looked at.
+#[derive(Debug)]
+enum Value<'a> {
+    Text(Cow<'a, str>),
+    Number(u64),
+}
+
+impl Value<'_> {
+    /// The value as text; a number is written into `digits`.
+    fn text<'t>(&'t self, digits: &'t mut Digits) -> &'t str {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => digits.write(*number),
+        }
+    }
+}
+
+/// Room for the digits of a number.
+struct Digits([u8; 20]);
+
+impl Digits {
+    const NONE: Self = Self([b'0'; 20]);
+
+    fn write(&mut self, mut number: u64) -> &str {
+        let mut start = self.0.len();
+        loop {
+            start -= 1;
+            self.0[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        // Digits are ASCII.
+        std::str::from_utf8(&self.0[start..]).unwrap_or_default()
+    }
 }
 
 impl<'a> Event<'a> {
@@ -176,8 +214,13 @@ impl<'a> Event<'a> {
     pub(crate) fn add(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
         let value = value.into();
         if !value.is_empty() {
-            self.headers.push((name.into(), value));
+            self.headers.push((name.into(), Value::Text(value)));
         }
+    }
+
+    /// Adds a header whose value is a number.
+    pub(crate) fn add_number(&mut self, name: &'static str, value: u64) {
+        self.headers.push((name.into(), Value::Number(value)));
     }
 
     /// Adds a header as a client wrote it: `Name[0]` names an element of `Name`, and an array without elements is
@@ -191,19 +234,32 @@ impl<'a> Event<'a> {
     }
 
     /// The first header of this name, whatever its case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    pub(crate) fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        let (_, value) = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(match value {
+            Value::Text(text) => Cow::Borrowed(text),
+            Value::Number(number) => Cow::Owned(number.to_string()),
+        })
     }
 
-    /// The number of headers.
-    pub(crate) fn len(&self) -> usize {
-        self.headers.len()
+    /// About how many bytes it takes to write it.
+    pub(crate) fn size_hint(&self) -> usize {
+        const AROUND_VALUE: usize = 8;
+        let headers = self.headers.iter().map(|(name, value)| {
+            let value = match value {
+                Value::Text(text) => text.len(),
+                Value::Number(_) => 16,
+            };
+            name.len() + value + AROUND_VALUE
+        });
+        headers.sum::<usize>() + self.body.as_ref().map_or(0, String::len) + 128
     }
 }
 
 impl EventSource for Event<'_> {
     fn visit_headers(&self, visit: &mut dyn FnMut(&str, &str)) {
-        self.headers.iter().for_each(|(name, value)| visit(name, value));
+        let mut digits = Digits::NONE;
+        self.headers.iter().for_each(|(name, value)| visit(name, value.text(&mut digits)));
     }
 
     fn body(&self) -> Option<&str> {

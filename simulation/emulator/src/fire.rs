@@ -1,12 +1,14 @@
 //! Building events and giving them to the bus.
 
 use fipple_protocol::esl::encode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{State, carries_variables};
 use crate::connection::split_word;
 use crate::custom::Contents;
 use crate::event::{self, Event, EventName};
+use crate::profile::Prefix;
 use crate::switch::Switch;
 use crate::time::{Date, uptime};
 
@@ -91,11 +93,11 @@ impl Switch {
     ) {
         let sequence = self.next_sequence();
         self.bus.events_fired += 1;
+        let stamp = self.stamp(sequence);
         let value_of = |wanted: &str| own.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
         let name = event::known_name(name).unwrap_or("CUSTOM");
         let subclass = value_of("Event-Subclass").map(|(_, subclass)| subclass.clone()).unwrap_or_default();
         let channel = value_of("Unique-ID").and_then(|(_, uuid)| self.channels.get(uuid.as_str()));
-        let stamp = self.stamp(sequence);
         let mut event = Event::new(name);
         event.subclass = (name == "CUSTOM").then_some(subclass);
         event.body = body;
@@ -207,18 +209,23 @@ impl Switch {
         self.fire_composed(split_word(&name).0, headers, None, true);
     }
 
-    pub(crate) fn stamp(&self, sequence: u64) -> Stamp {
+    pub(crate) fn stamp(&mut self, sequence: u64) -> Stamp {
         let micros = self.wall_micros();
-        let date = Date::from_unix_micros(micros);
-        Stamp {
-            core_uuid: self.core_uuid.clone(),
-            hostname: self.config.hostname.clone(),
-            switch_name: self.config.switch_name.clone(),
-            local: date.local(),
-            gmt: date.gmt(),
-            micros: micros.to_string(),
-            sequence: sequence.to_string(),
-        }
+        let second = micros / 1_000_000;
+        let fits = |own: &Arc<Second>| own.second == second && own.core_uuid == self.core_uuid;
+        let own = self.second.clone().filter(fits).unwrap_or_else(|| {
+            let date = Date::from_unix_micros(micros);
+            Arc::new(Second {
+                second,
+                core_uuid: self.core_uuid.clone(),
+                hostname: self.config.hostname.clone(),
+                switch_name: self.config.switch_name.clone(),
+                local: date.local(),
+                gmt: date.gmt(),
+            })
+        });
+        self.second = Some(own.clone());
+        Stamp { own, micros, sequence }
     }
 
     /// The event that `uuid_dump` answers with, given to `write`.
@@ -248,7 +255,7 @@ impl Switch {
         let mut event = Event::new("CHANNEL_DATA");
         add_core_headers(&mut event, "CHANNEL_DATA", "parse_command", &stamp);
         if let Some(profile) = &channel.profile {
-            profile.add_to(&mut event, "Channel-");
+            profile.add_to(&mut event, Prefix::Channel);
         }
         channel.add_headers(&mut event);
         channel.add_variables(&mut event);
@@ -264,16 +271,23 @@ impl Switch {
 
 /// Where and when an event was fired.
 pub(crate) struct Stamp {
+    own: Arc<Second>,
+    micros: u64,
+    sequence: u64,
+}
+
+/// What all events of one second have in common.
+#[derive(Debug)]
+pub(crate) struct Second {
+    second: u64,
     core_uuid: String,
     hostname: String,
     switch_name: String,
     local: String,
     gmt: String,
-    micros: String,
-    sequence: String,
 }
 
-fn add_core_headers(event: &mut Event<'_>, name: &'static str, function: &'static str, stamp: &Stamp) {
+fn add_core_headers<'a>(event: &mut Event<'a>, name: &'static str, function: &'static str, stamp: &'a Stamp) {
     let (file, _, line) = event::origin(name);
     let line = match (name, function) {
         ("CODEC", "switch_core_session_set_real_read_codec") => "189",
@@ -291,24 +305,25 @@ fn add_core_headers(event: &mut Event<'_>, name: &'static str, function: &'stati
 }
 
 /// Adds the headers of every event; `origin` is the file, function and line that fire it.
-pub(crate) fn add_headers_of(
-    event: &mut Event<'_>,
+pub(crate) fn add_headers_of<'a>(
+    event: &mut Event<'a>,
     name: &'static str,
     origin: (&'static str, &'static str, &'static str),
-    stamp: &Stamp,
+    stamp: &'a Stamp,
 ) {
     let (file, function, line) = origin;
+    let own = &*stamp.own;
     event.add("Event-Name", name);
-    event.add("Core-UUID", stamp.core_uuid.clone());
-    event.add("FreeSWITCH-Hostname", stamp.hostname.clone());
-    event.add("FreeSWITCH-Switchname", stamp.switch_name.clone());
+    event.add("Core-UUID", &*own.core_uuid);
+    event.add("FreeSWITCH-Hostname", &*own.hostname);
+    event.add("FreeSWITCH-Switchname", &*own.switch_name);
     event.add("FreeSWITCH-IPv4", "192.0.2.2");
     event.add("FreeSWITCH-IPv6", "fd00::2");
-    event.add("Event-Date-Local", stamp.local.clone());
-    event.add("Event-Date-GMT", stamp.gmt.clone());
-    event.add("Event-Date-Timestamp", stamp.micros.clone());
+    event.add("Event-Date-Local", &*own.local);
+    event.add("Event-Date-GMT", &*own.gmt);
+    event.add_number("Event-Date-Timestamp", stamp.micros);
     event.add("Event-Calling-File", file);
     event.add("Event-Calling-Function", function);
     event.add("Event-Calling-Line-Number", line);
-    event.add("Event-Sequence", stamp.sequence.clone());
+    event.add_number("Event-Sequence", stamp.sequence);
 }

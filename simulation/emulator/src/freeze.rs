@@ -70,17 +70,13 @@ impl Switch {
         if is_there && !self.bus.has_room(connection) && !impatient {
             return;
         }
-        self.bus.freeze = None;
+        let freed = self.bus.thaw();
         if impatient {
             self.bus.close(connection);
         } else {
             self.bus.disconnect(connection);
         }
-        for id in self.bus.connections.keys().copied().collect::<Vec<_>>() {
-            if self.bus.written(id, 0) {
-                self.resumable.push_back(id);
-            }
-        }
+        self.resumable.extend(freed);
         for unheard in std::mem::take(&mut self.unheard) {
             // A call that has ended meanwhile does not hear it any more.
             let _ = match unheard {

@@ -47,52 +47,74 @@ pub(crate) struct Profile {
     pub(crate) times: Times,
 }
 
+/// What the names of a profile's headers begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prefix {
+    /// In the answer to `connect`.
+    Channel,
+    /// The channel's own.
+    Caller,
+    /// Its partner's.
+    OtherLeg,
+}
+
+/// A name with its prefix: an event has some fifty of them, too many to put each together anew.
+macro_rules! name {
+    ($prefix:ident, $name:literal) => {
+        match $prefix {
+            Prefix::Channel => concat!("Channel-", $name),
+            Prefix::Caller => concat!("Caller-", $name),
+            Prefix::OtherLeg => concat!("Other-Leg-", $name),
+        }
+    };
+}
+
 impl Profile {
-    /// Adds the profile's headers, each beginning with `prefix` (`Caller-` or `Other-Leg-`).
-    pub(crate) fn add_to<'a>(&'a self, event: &mut Event<'a>, prefix: &'static str) {
-        let mut add = |name: &str, value: &'a str| event.add(format!("{prefix}{name}"), value);
-        add("Direction", self.direction);
-        add("Logical-Direction", self.logical_direction);
-        add("Username", &self.username);
-        add("Dialplan", &self.dialplan);
-        add("Caller-ID-Name", &self.caller_id_name);
-        add("Caller-ID-Number", &self.caller_id_number);
-        add("Orig-Caller-ID-Name", &self.original_caller_id_name);
-        add("Orig-Caller-ID-Number", &self.original_caller_id_number);
-        add("Callee-ID-Name", &self.callee_id_name);
-        add("Callee-ID-Number", &self.callee_id_number);
-        add("Network-Addr", &self.network_address);
-        add("ANI", &self.ani);
-        add("Destination-Number", &self.destination_number);
-        add("Unique-ID", &self.unique_id);
-        add("Source", self.source);
-        add("Transfer-Source", &self.transfer_source);
-        add("Context", &self.context);
-        add("RDNIS", &self.rdnis);
-        add("Channel-Name", &self.channel_name);
+    /// Adds the profile's headers.
+    pub(crate) fn add_to<'a>(&'a self, event: &mut Event<'a>, prefix: Prefix) {
+        let mut add = |name: &'static str, value: &'a str| event.add(name, value);
+        add(name!(prefix, "Direction"), self.direction);
+        add(name!(prefix, "Logical-Direction"), self.logical_direction);
+        add(name!(prefix, "Username"), &self.username);
+        add(name!(prefix, "Dialplan"), &self.dialplan);
+        add(name!(prefix, "Caller-ID-Name"), &self.caller_id_name);
+        add(name!(prefix, "Caller-ID-Number"), &self.caller_id_number);
+        add(name!(prefix, "Orig-Caller-ID-Name"), &self.original_caller_id_name);
+        add(name!(prefix, "Orig-Caller-ID-Number"), &self.original_caller_id_number);
+        add(name!(prefix, "Callee-ID-Name"), &self.callee_id_name);
+        add(name!(prefix, "Callee-ID-Number"), &self.callee_id_number);
+        add(name!(prefix, "Network-Addr"), &self.network_address);
+        add(name!(prefix, "ANI"), &self.ani);
+        add(name!(prefix, "Destination-Number"), &self.destination_number);
+        add(name!(prefix, "Unique-ID"), &self.unique_id);
+        add(name!(prefix, "Source"), self.source);
+        add(name!(prefix, "Transfer-Source"), &self.transfer_source);
+        add(name!(prefix, "Context"), &self.context);
+        add(name!(prefix, "RDNIS"), &self.rdnis);
+        add(name!(prefix, "Channel-Name"), &self.channel_name);
         self.add_times(event, prefix);
-        let mut add = |name: &str, value: &'static str| event.add(format!("{prefix}{name}"), value);
-        add("Screen-Bit", "true");
-        add("Privacy-Hide-Name", "false");
-        add("Privacy-Hide-Number", "false");
+        let mut add = |name: &'static str, value: &'static str| event.add(name, value);
+        add(name!(prefix, "Screen-Bit"), "true");
+        add(name!(prefix, "Privacy-Hide-Name"), "false");
+        add(name!(prefix, "Privacy-Hide-Number"), "false");
     }
 
-    fn add_times(&self, event: &mut Event<'_>, prefix: &'static str) {
-        let mut add = |name: &str, value: u64| event.add(format!("{prefix}{name}"), value.to_string());
-        if prefix != "Other-Leg-" {
-            add("Profile-Index", self.index.into());
+    fn add_times(&self, event: &mut Event<'_>, prefix: Prefix) {
+        let mut add = |name: &'static str, value: u64| event.add_number(name, value);
+        if prefix != Prefix::OtherLeg {
+            add(name!(prefix, "Profile-Index"), self.index.into());
         }
         let times = &self.times;
-        add("Profile-Created-Time", times.profile_created);
-        add("Channel-Created-Time", times.channel_created);
-        add("Channel-Answered-Time", times.answered);
-        add("Channel-Progress-Time", times.progress);
-        add("Channel-Progress-Media-Time", times.progress_media);
-        add("Channel-Hangup-Time", times.hangup);
-        add("Channel-Transfer-Time", times.transferred);
-        add("Channel-Resurrect-Time", times.resurrected);
-        add("Channel-Bridged-Time", times.bridged);
-        add("Channel-Last-Hold", times.last_hold);
-        add("Channel-Hold-Accum", times.hold_accum);
+        add(name!(prefix, "Profile-Created-Time"), times.profile_created);
+        add(name!(prefix, "Channel-Created-Time"), times.channel_created);
+        add(name!(prefix, "Channel-Answered-Time"), times.answered);
+        add(name!(prefix, "Channel-Progress-Time"), times.progress);
+        add(name!(prefix, "Channel-Progress-Media-Time"), times.progress_media);
+        add(name!(prefix, "Channel-Hangup-Time"), times.hangup);
+        add(name!(prefix, "Channel-Transfer-Time"), times.transferred);
+        add(name!(prefix, "Channel-Resurrect-Time"), times.resurrected);
+        add(name!(prefix, "Channel-Bridged-Time"), times.bridged);
+        add(name!(prefix, "Channel-Last-Hold"), times.last_hold);
+        add(name!(prefix, "Channel-Hold-Accum"), times.hold_accum);
     }
 }

@@ -206,7 +206,7 @@ impl Subscription {
 
     /// Whether this event is about the one channel of `myevents`, if there is one.
     pub(crate) fn is_about_own(&self, event: &Event<'_>) -> bool {
-        self.only.as_ref().is_none_or(|uuid| event.header("Unique-ID") == Some(uuid))
+        self.only.as_ref().is_none_or(|uuid| event.header("Unique-ID").as_deref() == Some(uuid))
     }
 
     /// Whether this event passes the filters: one positive filter must match it, and no negative one.
@@ -217,7 +217,7 @@ impl Subscription {
             let signs = pattern.len() - pattern.trim_start_matches(['+', '-', ' ']).len();
             let (signs, pattern) = pattern.split_at(signs);
             let negative = signs.ends_with('-');
-            if !filter_matches(pattern, value) {
+            if !filter_matches(pattern, &value) {
                 continue;
             }
             if negative {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use crate::channel::{Channel, Uuid};
 use crate::conference::Conferences;
 use crate::config::Config;
 use crate::database::{Database, Limits};
+use crate::fire::Second;
 use crate::freeze::Unheard;
 use crate::hash::Hash;
 use crate::journal::Entry;
@@ -169,6 +171,8 @@ pub struct Switch {
     /// Channels that wait for a connection to a controller.
     pub(crate) connecting: BTreeMap<ConnectId, Uuid>,
     pub(crate) last_connect: u64,
+    /// What the last event had in common with all of its second.
+    pub(crate) second: Option<Arc<Second>>,
     /// What happened to calls while their threads stood still.
     pub(crate) unheard: Vec<Unheard>,
     pub(crate) hash: Hash,
@@ -237,6 +241,7 @@ impl Switch {
             resumable: VecDeque::new(),
             connecting: BTreeMap::new(),
             last_connect: 0,
+            second: None,
             unheard: Vec::new(),
             hash: Hash::default(),
             database: Database::default(),

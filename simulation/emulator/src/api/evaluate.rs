@@ -67,7 +67,7 @@ impl Switch {
             return self.api_nested(by, command, arguments);
         }
         let header = uuid.and_then(|uuid| {
-            self.with_channel_data(uuid, |event| event.header(name).unwrap_or_default().to_owned())
+            self.with_channel_data(uuid, |event| event.header(name).unwrap_or_default().into_owned())
         });
         header.filter(|value| !value.is_empty()).unwrap_or_else(|| self.api_global(name))
     }
