@@ -31,7 +31,7 @@ impl Switch {
             return Err(Error::NotTakingCalls);
         }
         let uuid: Uuid = self.random.uuid().into();
-        let name = format!("sofia/external/{}@127.0.0.1:6060", call.caller_id_number);
+        let name = format!("sofia/external/{}", sip::caller_address(call));
         let mut channel = self.new_channel(uuid.clone(), name, Endpoint::Sofia, false);
         channel.state = State::New;
         channel.hit_dialplan = true;

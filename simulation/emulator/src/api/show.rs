@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use fipple_protocol::esl::encode::write_json_string;
 
 use crate::channel::{Channel, Endpoint, Uuid};
+use crate::profile::Profile;
 use crate::switch::Switch;
 use crate::time::{Date, Time};
 
@@ -304,7 +305,7 @@ impl Switch {
             "",
             channel.variables.get("accountcode").unwrap_or_default(),
             channel.call_state.name(),
-            &profile.callee_id_name,
+            callee_name(channel, &profile),
             &profile.callee_id_number,
             callee_direction(channel),
             call_uuid(channel),
@@ -334,6 +335,13 @@ fn interface_rows(has_lua: bool) -> Vec<Row> {
 }
 
 /// Only sofia tells a leg whom it talks to.
+/// sofia tells a bridged leg whom it talks to by number alone (transcript l_state_rebuild/state_queries).
+fn callee_name<'a>(channel: &Channel, profile: &'a Profile) -> &'a str {
+    let is_told =
+        channel.endpoint == Endpoint::Sofia && channel.outbound && channel.bridge_partner().is_some();
+    if is_told { &profile.callee_id_number } else { &profile.callee_id_name }
+}
+
 fn callee_direction(channel: &Channel) -> &'static str {
     match (channel.bridge_partner(), channel.outbound) {
         (Some(_), _) if channel.endpoint == Endpoint::Sofia => "SEND",
@@ -377,7 +385,15 @@ fn as_xml(columns: &[String], rows: &[Row]) -> String {
     if rows.is_empty() {
         return "<result row_count=\"0\"/>\n".into();
     }
-    let escaped = |value: &str| value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    // Whatever is not ASCII is written as its number (transcript l_state_rebuild/state_queries).
+    let numbered = |character: char| match character {
+        '&' => "&amp;".into(),
+        '<' => "&lt;".into(),
+        '>' => "&gt;".into(),
+        _ if character.is_ascii() => character.to_string(),
+        _ => format!("&#x{:X};", u32::from(character)),
+    };
+    let escaped = |value: &str| value.chars().map(numbered).collect::<String>();
     let mut xml = format!("<result row_count=\"{}\">\n", rows.len());
     for (index, row) in rows.iter().enumerate() {
         xml += &format!("  <row row_id=\"{}\">\n", index + 1);

@@ -10,6 +10,7 @@ use fipple_emulator::{ConnectionId, InboundCall};
 use super::frame::Event;
 use super::recording::Recording;
 use super::scenario::Scenario;
+use super::untold::untold;
 
 /// How long the real switch may take for what happens in one moment in the emulated one.
 const AT_ONCE_MICROS: u64 = 5_000;
@@ -54,6 +55,7 @@ pub(crate) fn cues_of(scenario: &Scenario<'_>) -> Vec<(u64, Cue)> {
     let mut known: Vec<String> = Vec::new();
     for (index, (began, recording)) in scenario.connections.iter().enumerate() {
         let id = connection_id(index);
+        cues.extend(untold(&recording.name).into_iter().map(|(at, cue)| (began + at, cue)));
         if recording.name == "p_shutdown_acl/acl_rude_rejection" {
             cues.push((*began, Cue::Refuse(id)));
         } else if !recording.is_outbound() {

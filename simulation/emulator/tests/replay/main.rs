@@ -19,6 +19,7 @@ mod normal;
 mod recording;
 mod scenario;
 mod stage;
+mod untold;
 mod uuids;
 
 use std::collections::BTreeSet;

@@ -4,7 +4,9 @@ use super::uuids::is_uuid;
 
 /// The text with uuids, moments and the machine's figures replaced by what they are.
 pub(crate) fn normal(command: &str, text: &str) -> String {
-    let words = split_words(text);
+    // The lab's callers took their turns with these ports.
+    let text = text.replace("127.0.0.1:6080", "127.0.0.1:6060").replace("127.0.0.1:6090", "127.0.0.1:6060");
+    let words = split_words(&text);
     let text: String = words.iter().map(|word| normal_word(word)).collect();
     let tells_figures = ["api status", "api uptime"].contains(&command);
     if tells_figures || text.starts_with("UP ") || text.starts_with("+OK Added: ") {

@@ -164,8 +164,10 @@ impl Stage<'_> {
                 if frame.is_event() {
                     frame.event.iter().for_each(|event| self.uuids.meet(event));
                 } else {
-                    let recording = self.scenario.connections[connection.0 as usize - 1].1;
-                    let mut replies = recording.heard.iter().filter(|(_, frame)| !frame.is_event());
+                    let recording = self.scenario.connections.get(connection.0 as usize - 1);
+                    let heard =
+                        recording.map(|(_, recording)| recording.heard.as_slice()).unwrap_or_default();
+                    let mut replies = heard.iter().filter(|(_, frame)| !frame.is_event());
                     if let Some((_, recorded)) = replies.nth(ear.replies) {
                         self.uuids.compare_replies(recorded, &frame);
                     }
