@@ -218,6 +218,18 @@ fn a_call_that_nobody_claims_goes_to_the_operators_fallback() {
 }
 
 #[test]
+fn a_call_that_comes_back_keeps_its_epoch() {
+    let mut bench = Bench::connected(deployed());
+    bench.say(common::FIRST, "auth ClueCon");
+    let uuid = bench.switch.inbound_call(bench.now, &InboundCall::new("100", "5000")).unwrap();
+    bench.ask(&format!("api uuid_setvar_multi {uuid} fipple_owner=n1;fipple_epoch=7;fipple_done=3"));
+    bench.ask(&format!("api uuid_transfer {uuid} 5000"));
+    assert_eq!(place(&mut bench, &uuid), ["n1", "7", "5000"]);
+    assert_eq!(get(&mut bench, &uuid, "fipple_done"), "0");
+    assert_eq!(get(&mut bench, &uuid, "current_application"), "park");
+}
+
+#[test]
 fn the_timer_of_a_call_can_be_cancelled_and_nothing_of_the_operators_with_it() {
     let mut bench = Bench::connected(deployed());
     bench.say(common::FIRST, "auth ClueCon");
