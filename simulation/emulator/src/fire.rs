@@ -33,6 +33,7 @@ impl Switch {
         before: Extra<'_>,
         after: Extra<'_>,
     ) {
+        self.log_event(uuid, name, before);
         let sequence = self.next_sequence();
         self.bus.events_fired += 1;
         if !self.bus.is_wanted(name, None) {

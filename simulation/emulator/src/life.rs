@@ -156,7 +156,9 @@ impl Switch {
             hung_up_by: None,
         });
         self.listing.created(channel.uuid.clone());
-        self.channels.insert(channel.uuid.clone(), channel);
+        let uuid = channel.uuid.clone();
+        self.channels.insert(uuid.clone(), channel);
+        self.log_new_channel(&uuid);
         self.peaks.count(self.now, self.channels.len());
     }
 

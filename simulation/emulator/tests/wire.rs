@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Bench, FIRST, SECOND, fixture};
+use common::{Bench, FIRST, Frame, SECOND, fixture, frames};
 use fipple_emulator::config::User;
 use fipple_emulator::{Config, ConnectionId, Input};
 
@@ -162,4 +162,34 @@ fn jobs_go_on_without_the_connection_that_began_them() {
     bench.switch.handle(bench.now, Input::Written(nobody, 5));
     bench.collect();
     assert_eq!(bench.heard(SECOND), [""; 0], "a connection that is not there does nothing");
+}
+
+/// What a log frame says apart from the moment and the number of the session.
+fn line_of(frame: &Frame) -> String {
+    let headers = ["Log-Level", "Text-Channel", "Log-File", "Log-Func", "Log-Line"];
+    let headers = headers.map(|name| frame.header(name)).join(" ");
+    assert_eq!(frame.header("Content-Length"), frame.body.len().to_string());
+    // `2026-11-23 04:12:10.812659 0.00% [NOTICE] ...`
+    let stamped = frame.body.starts_with("20");
+    let text = if stamped { frame.body.splitn(3, ' ').nth(2).unwrap() } else { &frame.body };
+    let text = without_uuids(text.as_bytes());
+    let text = text.split(' ').map(|word| if word.parse::<u32>().is_ok() { "<number>" } else { word });
+    format!("{headers} {}: {}", frame.header("User-Data").len(), text.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn the_log_tells_of_a_channels_life() {
+    let name = "i_log_sendevent/log_events";
+    let mut bench = Bench::connected(lab());
+    for piece in written(name) {
+        bench.write(FIRST, &piece);
+        bench.wait_ms(50);
+    }
+    let lines = |bytes: &[u8]| -> Vec<String> {
+        let frames = frames(bytes);
+        frames.iter().filter(|frame| frame.content_type() == "log/data").map(line_of).collect()
+    };
+    let recorded = lines(&fixture(&format!("{name}.s2c.bin")));
+    assert_eq!(recorded.len(), 9);
+    assert_eq!(lines(&bench.take(FIRST)), recorded);
 }
