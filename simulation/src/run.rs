@@ -10,7 +10,7 @@ use fipple_protocol::call::Flow;
 use serde::{Deserialize, Serialize};
 
 use crate::agenda::Agenda;
-use crate::checkers::{Checks, Listed, Rest, Sample, Violation};
+use crate::checkers::{Checks, Listed, Listing, Rest, Sample, Violation};
 use crate::engine::{EVENT_SOCKET_PORT, NodeState, Place, Purpose, RestRequest, World};
 use crate::error::Error;
 use crate::faults;
@@ -202,7 +202,7 @@ fn sample(world: &mut World, checks: &mut Checks) {
 }
 
 /// What every node lists, asked by REST.
-fn list(world: &mut World, checks: &mut Checks) -> Vec<(usize, Result<BTreeMap<String, Listed>, String>)> {
+fn list(world: &mut World, checks: &mut Checks) -> Vec<(usize, Listing)> {
     // Answers to what people asked come first; theirs are listings of another moment.
     let end = world.now() + LISTING_LIMIT;
     let asked = world.now();
@@ -211,7 +211,7 @@ fn list(world: &mut World, checks: &mut Checks) -> Vec<(usize, Result<BTreeMap<S
             RestRequest { method: "GET", path: "/v2/channels".into(), body: None, purpose: Purpose::List };
         world.send_rest(node, request);
     }
-    let mut listings: BTreeMap<usize, Result<BTreeMap<String, Listed>, String>> = BTreeMap::new();
+    let mut listings: BTreeMap<usize, Listing> = BTreeMap::new();
     while listings.len() < world.node_count() && world.now() < end {
         world.step(checks);
         while let Some(answer) = world.next_answer().filter(|answer| answer.asked >= asked) {
@@ -223,7 +223,7 @@ fn list(world: &mut World, checks: &mut Checks) -> Vec<(usize, Result<BTreeMap<S
     all.map(|node| (node, listings.remove(&node).unwrap_or_else(missing))).collect()
 }
 
-fn read_list(status: u16, body: &[u8]) -> Result<BTreeMap<String, Listed>, String> {
+fn read_list(status: u16, body: &[u8]) -> Listing {
     /// REST's envelope, as far as it is looked at.
     #[derive(Deserialize)]
     struct Envelope {

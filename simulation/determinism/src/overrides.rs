@@ -161,6 +161,7 @@ fn simulated(clock: clockid_t) -> Option<Duration> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "it is how libc is asked")]
 mod tests {
     use std::hash::{BuildHasher, RandomState};
     use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -10,7 +10,6 @@ use super::{Checker, Finding, Rest, Verdict};
 use crate::engine::Place;
 use crate::run::flow_steps;
 
-#[derive(Default)]
 pub(super) struct CallsAreServed;
 
 /// How long after the last fault every switch has a node, all nodes have met, and takeovers are over.

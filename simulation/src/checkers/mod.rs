@@ -54,7 +54,7 @@ fn all(node_ids: &[String]) -> Vec<Box<dyn Checker>> {
         Box::new(bounded_queues::BoundedQueues),
         Box::new(nodes_stay_up::NodesStayUp),
         Box::new(no_ghost_calls::NoGhostCalls),
-        Box::new(calls_are_served::CallsAreServed::default()),
+        Box::new(calls_are_served::CallsAreServed),
         Box::new(replicas_converge::ReplicasConverge),
     ]
 }
@@ -91,13 +91,16 @@ pub(crate) struct Rest<'a> {
     pub(crate) world: &'a World,
     /// When the last fault was over.
     pub(crate) quiet_since: Time,
-    /// The channels that each node lists, by their uuids, with the uuids that no node answered for left out.
-    pub(crate) listings: Vec<(usize, Result<BTreeMap<String, Listed>, String>)>,
+    /// What each node lists.
+    pub(crate) listings: Vec<(usize, Listing)>,
     /// Each node's documents of the cluster's own database.
     pub(crate) documents: Vec<(usize, Option<Vec<Document>>)>,
     /// The last number that each node has acknowledged as written.
     pub(crate) acknowledged: &'a BTreeMap<usize, u64>,
 }
+
+/// The channels that a node lists, by their uuids; or why it does not.
+pub(crate) type Listing = Result<BTreeMap<String, Listed>, String>;
 
 /// A channel as REST lists it.
 #[derive(Debug, Clone, Deserialize)]

@@ -121,6 +121,7 @@ fn first_difference(first: &Path, second: &Path) -> io::Result<Divergence> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "traces are on the real disk")]
 mod tests {
     use super::*;
 

@@ -82,7 +82,7 @@ impl ClientHost {
             runtime.spawn(async move {
                 let asked = clock::now();
                 let purpose = request.purpose.clone();
-                let exchange = timeout(REST_TIMEOUT, exchange(&*network, address, &key, request));
+                let exchange = timeout(REST_TIMEOUT, exchange(&network, address, &key, request));
                 let outcome = exchange.await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
                 lock(&answers).push_back(RestAnswer { at: clock::now(), asked, node, purpose, outcome });
             })

@@ -24,6 +24,7 @@ pub(crate) const API_PORT: u16 = 8000;
 enum Process {
     Starting,
     Up(Box<Node>),
+    Stopping,
     /// It ended by itself: it could not start, or was asked to stop and did.
     Ended(Option<String>),
 }
@@ -37,6 +38,8 @@ pub enum NodeState {
     Starting,
     /// The node works.
     Up,
+    /// The node was asked to stop, and hands over its work.
+    Stopping,
     /// The node's process does nothing for a while.
     Paused,
     /// The node ended by itself; with what it said, if that was an error.
@@ -122,6 +125,7 @@ impl NodeHost {
             _ if self.paused => NodeState::Paused,
             Process::Starting => NodeState::Starting,
             Process::Up(_) => NodeState::Up,
+            Process::Stopping => NodeState::Stopping,
             Process::Ended(error) => NodeState::Ended(error.clone()),
         }
     }
@@ -156,9 +160,12 @@ impl NodeHost {
     /// Asks the node to stop, as SIGTERM does. It hands over its work first.
     pub(super) fn stop(&mut self) {
         let Some(running) = &mut self.running else { return };
-        let taken = std::mem::replace(&mut *lock(&self.process), Process::Ended(None));
-        let Process::Up(node) = taken else { return };
-        *lock(&self.process) = Process::Starting;
+        let mut process = lock(&self.process);
+        if !matches!(*process, Process::Up(_)) {
+            return;
+        }
+        let Process::Up(node) = std::mem::replace(&mut *process, Process::Stopping) else { return };
+        drop(process);
         let process = self.process.clone();
         running.enter(|runtime| {
             runtime.spawn(async move {
