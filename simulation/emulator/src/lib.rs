@@ -19,6 +19,7 @@ mod custom;
 mod database;
 mod dial;
 mod dial_string;
+mod dialled;
 mod disorder;
 mod event;
 mod expansion;

@@ -3,8 +3,11 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::Bench;
 use fipple_emulator::InboundCall;
+use fipple_emulator::far_end::{Act, Step};
 
 #[test]
 fn a_bridge_ends_with_its_b_leg_and_the_caller_waits_again() {
@@ -277,4 +280,54 @@ fn an_attended_transfer_that_its_third_party_ends_gives_the_first_call_back() {
     assert_eq!(bench.switch.counts().channels, 2);
     bench.ask(&format!("api uuid_kill {first}"));
     assert_eq!(bench.ask(&format!("api uuid_exists {second}")), "false");
+}
+
+#[test]
+fn a_locked_bridge_holds_back_what_was_queued() {
+    for (lock, waits) in [("\nevent-lock: true", true), ("", false)] {
+        let mut bench = Bench::subscribed();
+        bench.park("a");
+        bench.execute("a", "bridge", "{origination_uuid=b}null/b", lock);
+        bench.execute("a", "set", "x=1", "");
+        let during = bench.ask("api uuid_getvar a x");
+        assert_eq!(during == "_undef_", waits);
+        bench.ask("api uuid_kill b");
+        assert_eq!(bench.ask("api uuid_getvar a x"), "1");
+    }
+}
+
+#[test]
+fn a_refer_sends_the_partner_away() {
+    let mut bench = Bench::subscribed();
+    let script = vec![
+        Step::new(Duration::from_secs(1), Act::Transfers("7777".into())),
+        Step::new(Duration::from_secs(1), Act::HangsUp),
+    ];
+    let call = InboundCall { script, ..InboundCall::new("1", "2") };
+    let caller = bench.switch.inbound_call(bench.now, &call).unwrap();
+    bench.collect();
+    bench.execute(&caller, "bridge", "{origination_uuid=b}sofia/external/1000@host", "");
+    bench.wait_ms(1_100);
+    // As in transcript m_transfer/sip_refer_blind_bridged: the partner goes, the phone's own leg is left over.
+    let source = bench.ask("api uuid_getvar b transfer_source");
+    assert_eq!(source.split(':').nth(3), Some("7777/default/XML"));
+    assert_eq!(bench.ask("api uuid_getvar b sip_refer_to"), "<sip:7777@127.0.0.1:5080>");
+    assert_eq!(bench.ask(&format!("api uuid_getvar {caller} endpoint_disposition")), "BLIND_TRANSFER");
+    bench.wait_ms(1_000);
+    assert_eq!(bench.switch.ledger().call(&caller).unwrap().cause, "NORMAL_CLEARING");
+    assert_eq!(bench.ask("api uuid_exists b"), "true");
+}
+
+#[test]
+fn a_leg_that_hangs_up_tells_its_partner_why() {
+    let mut bench = Bench::subscribed();
+    let [first, second] = bridged(&mut bench);
+    bench.ask(&format!("api uuid_setvar {first} park_after_bridge true"));
+    bench.ask(&format!("api uuid_kill {second} CALL_REJECTED"));
+    for variable in ["last_bridge_hangup_cause", "bridge_hangup_cause"] {
+        assert_eq!(bench.ask(&format!("api uuid_getvar {first} {variable}")), "CALL_REJECTED");
+    }
+    let events = bench.events();
+    let hangup = events.iter().find(|event| event.name() == "CHANNEL_HANGUP").unwrap();
+    assert_eq!(hangup.get("variable_last_bridge_role"), "originatee");
 }

@@ -238,3 +238,29 @@ fn a_refusal_of_every_leg_is_told_to_the_bridging_channel() {
     assert_eq!(causes.matches("NUMBER_CHANGED").count(), 2, "{causes}");
     assert_eq!(bench.ask(&format!("api uuid_exists {caller}")), "true");
 }
+
+#[test]
+fn an_originated_leg_goes_to_an_extension() {
+    let mut bench = bench();
+    assert_eq!(bench.ask("api originate {origination_uuid=u}null/x park XML default Name 123 5"), "+OK u\n");
+    assert_eq!(bench.ask("api uuid_getvar u current_application"), "park");
+    assert_eq!(bench.ask("api uuid_getvar u origination_caller_id_number"), "123");
+    // An extension that is not there is found out after the reply.
+    assert_eq!(bench.ask("api originate {origination_uuid=v}null/x nowhere"), "+OK v\n");
+    assert_eq!(bench.switch.ledger().call("v").unwrap().cause, "NO_ROUTE_DESTINATION");
+}
+
+#[test]
+fn a_background_originate_blocks_nobody() {
+    let mut bench = bench();
+    bench.say(FIRST, "bgapi originate {originate_timeout=2}sofia/e/noanswer1@h &park()\nJob-UUID: dial");
+    assert_eq!(bench.ask("api echo meanwhile"), "meanwhile");
+    bench.wait_ms(2_100);
+    let job = bench.events().into_iter().find(|event| event.name() == "BACKGROUND_JOB").unwrap();
+    assert_eq!(job.get("Job-UUID"), "dial");
+    bench.say(FIRST, "api originate {originate_timeout=2}sofia/e/noanswer1@h &park()\n\napi echo late");
+    bench.wait_ms(1_900);
+    assert!(!String::from_utf8(bench.take(FIRST)).unwrap().contains("late"));
+    bench.wait_ms(200);
+    assert!(String::from_utf8(bench.take(FIRST)).unwrap().contains("late"));
+}
