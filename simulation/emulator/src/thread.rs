@@ -101,7 +101,12 @@ impl Switch {
             return Turn::Complete;
         }
         // A transfer lets the queued commands run first (freeswitch takeover README "Facts that cost time").
-        let waits = matches!(&frame.doing, Doing::Socket(outbound) if !outbound.runs_commands());
+        // Between the applications of an `execute_extension` nobody reads them.
+        let waits = match &frame.doing {
+            Doing::Socket(outbound) => !outbound.runs_commands(),
+            Doing::Extension(_) => true,
+            _ => false,
+        };
         if !locked
             && !waits
             && let Some(command) = channel.queue.pop_front()

@@ -290,3 +290,32 @@ fn many_calls_are_taken_over_in_one_command() {
         assert_eq!(bench.ask(&format!("api uuid_getvar {uuid} fipple_owner")), owner);
     }
 }
+
+#[test]
+fn nothing_runs_between_the_applications_of_an_extension() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    bench.events();
+    let extension = "'m:|:sleep:100|set:a=1|set:b=2' inline";
+    bench.execute("u", "execute_extension", extension, "\nEvent-UUID: outer");
+    // Without event-lock it runs inside whatever waits, and only there.
+    bench.execute("u", "set", "c=3", "\nEvent-UUID: inside");
+    bench.wait_ms(50);
+    bench.execute("u", "sleep", "10", "\nEvent-UUID: late");
+    bench.wait_ms(200);
+    let expected = [
+        "+execute_extension outer",
+        "+sleep",
+        "+set inside",
+        "-set inside",
+        "+sleep late",
+        "-sleep late",
+        "-sleep",
+        "+set",
+        "-set",
+        "+set",
+        "-set",
+        "-execute_extension outer",
+    ];
+    assert_eq!(bench.executions(), expected);
+}
