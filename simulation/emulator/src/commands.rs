@@ -267,6 +267,6 @@ impl Switch {
         headers.insert(after, ("Command".into(), request.command.clone()));
         headers.push(("Event-UUID".into(), event_uuid));
         let body = request.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned());
-        self.fire_composed(name, headers, body, false);
+        self.fire_composed(name, headers, body);
     }
 }

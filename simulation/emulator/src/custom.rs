@@ -1,6 +1,6 @@
 //! CUSTOM events of the switch's own modules, and the few others that carry headers of their own.
 
-use crate::event::{Event, EventName};
+use crate::event::{self, Event, EventName};
 use crate::fire::{Extra, add_headers_of};
 use crate::switch::Switch;
 use fipple_protocol::esl::encode::EventSource;
@@ -68,6 +68,45 @@ impl Switch {
         }
         contents.after.iter().for_each(|(key, value)| event.add(*key, *value));
         event.body = contents.body.filter(|body| !body.is_empty()).map(str::to_owned);
+        let deliveries = self.bus.encode(&event);
+        self.dispatch(deliveries);
+    }
+
+    /// Runs `event` of the dialplan: `Name=value,Name=value`. A subclass goes to the top and the name to its place
+    /// among the headers (transcript g_custom_events/fifo_valet).
+    pub(crate) fn fire_from_application(&mut self, uuid: &str, argument: &str) {
+        let pairs = argument.split(',').filter_map(|pair| pair.split_once('='));
+        let pairs: Vec<(String, String)> =
+            pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect();
+        let value_of =
+            |wanted: &str| pairs.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+        if let Some(subclass) = value_of("Event-Subclass") {
+            let mut told = pairs.clone();
+            told.push(("Unique-ID".into(), uuid.to_owned()));
+            self.note_step_verdict(&subclass, &told);
+        }
+        let origin = ("mod_dptools.c", "event_function", "1902");
+        let mut headers = self.core_header_list("CHANNEL_APPLICATION", origin);
+        let mut name = "CHANNEL_APPLICATION";
+        let subclass = value_of("Event-Subclass");
+        for (own, value) in pairs {
+            match own.as_str() {
+                "Event-Name" => {
+                    name = event::known_name(&value).unwrap_or("CUSTOM");
+                    headers.retain(|(present, _)| *present != own);
+                    headers.push((own, name.to_owned()));
+                }
+                "Event-Subclass" => headers.insert(0, (own, value)),
+                _ => headers.push((own, value)),
+            }
+        }
+        self.bus.events_fired += 1;
+        let Some(channel) = self.channels.get(uuid) else { return };
+        let mut event = Event::new(name);
+        event.subclass = (name == "CUSTOM").then(|| subclass.unwrap_or_default());
+        headers.into_iter().for_each(|(name, value)| event.add_composed(&name, value));
+        channel.add_headers(&mut event);
+        channel.add_variables(&mut event);
         let deliveries = self.bus.encode(&event);
         self.dispatch(deliveries);
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{State, carries_variables};
-use crate::connection::split_word;
 use crate::custom::Contents;
 use crate::event::{self, Event, EventName};
 use crate::profile::Prefix;
@@ -83,15 +82,9 @@ impl Switch {
         self.dispatch(deliveries);
     }
 
-    /// Fires an event that a controller or the dialplan composed. Its own headers come first; `with_core` adds those
-    /// of every event, and those of the channel come in if a `Unique-ID` names a living one.
-    pub(crate) fn fire_composed(
-        &mut self,
-        name: &str,
-        own: Vec<(String, String)>,
-        body: Option<String>,
-        with_core: bool,
-    ) {
+    /// Fires an event that a controller composed. Its own headers come first, then those of the channel if a
+    /// `Unique-ID` names a living one, or else those of every event.
+    pub(crate) fn fire_composed(&mut self, name: &str, own: Vec<(String, String)>, body: Option<String>) {
         let sequence = self.next_sequence();
         self.bus.events_fired += 1;
         let stamp = self.stamp(sequence);
@@ -105,7 +98,7 @@ impl Switch {
         for (key, value) in own {
             event.add_composed(&key, value);
         }
-        if with_core || channel.is_none() {
+        if channel.is_none() {
             add_core_headers(&mut event, name, event::origin("CUSTOM").1, &stamp);
         }
         if let Some(channel) = channel {
@@ -190,24 +183,6 @@ impl Switch {
         let task =
             [("Task-ID", number), ("Task-Desc", what), ("Task-Group", "core"), ("Task-Runtime", &runtime)];
         self.fire_core("RE_SCHEDULE", None, &task, None);
-    }
-
-    /// Runs `event` of the dialplan: `Name=value,Name=value`.
-    pub(crate) fn fire_from_application(&mut self, uuid: &str, argument: &str) {
-        let mut headers: Vec<(String, String)> = argument
-            .split(',')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
-            .collect();
-        let position = headers.iter().position(|(key, _)| key == "Event-Name");
-        let name = position.map_or("CHANNEL_APPLICATION".to_owned(), |index| headers.remove(index).1);
-        if !headers.iter().any(|(key, _)| key == "Unique-ID") {
-            headers.push(("Unique-ID".into(), uuid.to_owned()));
-        }
-        if let Some((_, subclass)) = headers.iter().find(|(key, _)| key == "Event-Subclass") {
-            self.note_step_verdict(subclass, &headers);
-        }
-        self.fire_composed(split_word(&name).0, headers, None, true);
     }
 
     pub(crate) fn stamp(&mut self, sequence: u64) -> Stamp {

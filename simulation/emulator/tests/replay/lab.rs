@@ -58,7 +58,7 @@ const DIALPLAN: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("9024", &[("answer", ""), ("bridge", "sofia/external/9009@127.0.0.1:5080")]),
-    ("9026", &[("event", "Event-Subclass=lab::custom,Event-Name=CUSTOM,a=b,utf=žš")]),
+    ("9026", &[("answer", ""), ("event", "Event-Subclass=lab::custom,Event-Name=CUSTOM,a=b,utf=žš")]),
 ];
 
 /// What the lab's script must have been, by what it did in q_fencing/lua_app_fence.

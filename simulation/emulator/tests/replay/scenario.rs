@@ -15,6 +15,7 @@ const TOGETHER: &[&[(&str, Option<u64>)]] = &[
         ("i_log_sendevent/sendevent_two_clients_b", None),
         ("i_log_sendevent/sendevent_two_clients_a", Some(2_000)),
     ],
+    &[("p_shutdown_acl/shutdown_events_plain", None), ("p_shutdown_acl/shutdown_idle_listener", Some(8_000))],
     &[
         ("q_fencing/lua_app_fence", None),
         ("q_fencing/two_controllers_a", None),

@@ -10,7 +10,7 @@ use super::cues::Cue;
 /// Calls that came in: the recording, when, the channel's uuid and the number that was dialled.
 const CALLS: &[(&str, u64, &str, &str)] = &[
     ("l_state_rebuild/state_queries", 133_000, "d7cc45c5-2427-4575-8c47-45c98bed76bf", "9024"),
-    ("l_state_rebuild/state_queries", 133_000, "c3fc4f72-53dc-414e-b2b5-20d3e07420b6", "9001"),
+    ("l_state_rebuild/state_queries", 132_000, "c3fc4f72-53dc-414e-b2b5-20d3e07420b6", "9001"),
     ("l_state_rebuild/state_queries", 153_000, "482aea49-60aa-48e2-b08e-500cc2831167", "9009"),
 ];
 

@@ -78,7 +78,10 @@ impl Uuids {
     /// Two answers to the same command name the same channels.
     pub(crate) fn compare_replies(&mut self, recorded: &Frame, emulated: &Frame) {
         let words = |frame: &Frame| -> Vec<String> {
-            frame.text().split_ascii_whitespace().filter(|word| is_uuid(word)).map(str::to_owned).collect()
+            let words = frame
+                .text()
+                .split(|character: char| !(character.is_ascii_alphanumeric() || character == '-'));
+            words.filter(|word| is_uuid(word)).map(str::to_owned).collect()
         };
         for (recorded, emulated) in words(recorded).iter().zip(&words(emulated)) {
             self.pair(recorded, emulated);
