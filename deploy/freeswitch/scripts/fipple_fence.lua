@@ -1,7 +1,7 @@
 -- What is done to a call from outside its thread, under a lock of that call, and only in the right epoch.
 --
 --   API: lua fipple_fence.lua run <uuid> <epoch> <uuid_* command> [<arguments in hex>]
---          the command's own reply, or -ERR stale <current epoch>
+--          the command's own reply, or -ERR stale <current epoch>; the arguments name <uuid>
 --   API: lua fipple_fence.lua take <owner or -> <uuid>:<epoch>...
 --          raises the epochs, never lowers one, and names the owner; a line a call: +OK <uuid> <epoch>, or -ERR <uuid> and
 --          `epoch <current>`, `gone` or `locked`
@@ -11,7 +11,8 @@
 --          alone, because its other leg would be hung up
 --   API: lua fipple_fence.lua version
 --
--- A `-` stands for any epoch, and any owner or none. A channel without fipple_epoch is in epoch 0. The lock is the key fipplelock/<uuid> of the switch's hash.
+-- A `-` stands for any epoch, and for any owner or none. A channel without fipple_epoch is in epoch 0. The lock is the key
+-- fipplelock/<uuid> of the switch's hash.
 
 local VERSION = "fipple_fence 1"
 
@@ -64,6 +65,9 @@ local function run(uuid, epoch, command, hex)
     return "-ERR only uuid_* commands are fenced\n"
   end
   local arguments = (hex or ""):gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
+  if not (" " .. arguments .. " "):find(" " .. uuid .. " ", 1, true) then
+    return "-ERR the command is about another call\n"
+  end
   return in_epoch(uuid, epoch, function() return api:execute(command, arguments) end)
 end
 

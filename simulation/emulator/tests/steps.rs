@@ -257,6 +257,8 @@ fn commands_from_outside_pass_the_fence_in_their_epoch() {
     assert_eq!(run(2, "uuid_setvar", "u x stale"), "-ERR stale 1\n");
     assert_eq!(run(1, "uuid_getvar", "u x"), "a  b");
     assert_eq!(run(1, "hupall", ""), "-ERR only uuid_* commands are fenced\n");
+    assert_eq!(run(1, "uuid_kill", "another"), "-ERR the command is about another call\n");
+    assert_eq!(run(1, "uuid_hold", "off u"), "-ERR Operation failed\n");
     // A lock that somebody left is waited for, but not for ever.
     assert_eq!(bench.ask("api hash insert/fipplelock/u/somebody"), "+OK\n");
     bench.take(FIRST);
