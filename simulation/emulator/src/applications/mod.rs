@@ -10,6 +10,7 @@ mod simple;
 pub(crate) mod socket;
 
 use std::mem;
+use std::time::Duration;
 
 pub(crate) use simple::transfer_target as simple_target;
 
@@ -252,6 +253,18 @@ impl Switch {
         self.command_done(uuid, &command);
     }
 
+    /// A file stood still while something else ran inside it since `since` (transcript d_sendmsg/execute_basic).
+    fn resume_playback(&mut self, uuid: &Uuid, since: Time) {
+        let stood = Duration::from_micros(self.now.micros_since(since));
+        self.modify(uuid, |channel| {
+            if let Some(frame) = channel.stack.last_mut()
+                && matches!(frame.doing, Doing::Playback { .. })
+            {
+                frame.until = frame.until.map(|until| until + stood);
+            }
+        });
+    }
+
     /// Ends the innermost application or state of a channel.
     pub(crate) fn complete_frame(&mut self, uuid: &Uuid) {
         let Some(channel) = self.channels.get_mut(uuid) else { return };
@@ -324,6 +337,7 @@ impl Switch {
             }
             Doing::Sleep | Doing::Echo | Doing::Script(_) => None,
         };
+        self.resume_playback(uuid, frame.since);
         if !frame.silent {
             let repeats =
                 !frame.interrupted && self.now.micros_since(frame.since) >= SHORTEST_LOOP.as_micros() as u64;
