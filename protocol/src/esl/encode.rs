@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use super::raw_text;
+
 /// In which form a connection gets its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventFormat {
@@ -47,13 +49,17 @@ pub fn percent_encode(output: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     // Most values have nothing to encode: what stays is copied in runs.
     let mut run_start = 0;
-    for (index, &byte) in bytes.iter().enumerate() {
+    let mut index = 0;
+    while let Some(&byte) = bytes.get(index) {
         if !MUST_ENCODE[usize::from(byte)] || (byte == b'%' && is_encoded(&bytes[index..])) {
+            index += 1;
             continue;
         }
         output.extend_from_slice(&bytes[run_start..index]);
+        let (byte, size_bytes) = raw_text::first_byte(&bytes[index..]);
         output.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        run_start = index + 1;
+        index += size_bytes;
+        run_start = index;
     }
     output.extend_from_slice(&bytes[run_start..]);
 }
@@ -136,8 +142,9 @@ pub fn write_plain(output: &mut Vec<u8>, event: &dyn EventSource) {
     });
     match event.body() {
         Some(body) => {
-            output.extend_from_slice(format!("Content-Length: {}\n\n", body.len()).as_bytes());
-            output.extend_from_slice(body.as_bytes());
+            let size_bytes = raw_text::size_bytes(body);
+            output.extend_from_slice(format!("Content-Length: {size_bytes}\n\n").as_bytes());
+            raw_text::write(output, body);
         }
         None => output.push(b'\n'),
     }
@@ -168,8 +175,9 @@ pub fn write_json(output: &mut Vec<u8>, event: &dyn EventSource) {
     });
     if let Some(body) = event.body() {
         let separator = if first { "" } else { "," };
+        let size_bytes = raw_text::size_bytes(body);
         output.extend_from_slice(
-            format!("{separator}\"Content-Length\":\"{}\",\"_body\":", body.len()).as_bytes(),
+            format!("{separator}\"Content-Length\":\"{size_bytes}\",\"_body\":").as_bytes(),
         );
         write_json_string(output, body);
     }
@@ -189,8 +197,12 @@ fn write_json_array(output: &mut Vec<u8>, elements: &str) {
 
 /// Appends `text` as a JSON string: only quotes, backslashes and control characters are escaped.
 pub fn write_json_string(output: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    let mut index = 0;
     output.push(b'"');
-    for byte in text.bytes() {
+    while index < bytes.len() {
+        let (byte, size_bytes) = raw_text::first_byte(&bytes[index..]);
+        index += size_bytes;
         match byte {
             b'"' => output.extend_from_slice(b"\\\""),
             b'\\' => output.extend_from_slice(b"\\\\"),
@@ -217,7 +229,7 @@ pub fn write_xml(output: &mut Vec<u8>, event: &dyn EventSource) {
     output.extend_from_slice(b"  </headers>\n");
     if let Some(body) = event.body() {
         output.extend_from_slice(
-            format!("  <Content-Length>{}</Content-Length>\n  <body>", body.len()).as_bytes(),
+            format!("  <Content-Length>{}</Content-Length>\n  <body>", raw_text::size_bytes(body)).as_bytes(),
         );
         output.extend_from_slice(xml_text(body).as_bytes());
         // Where the body's last line has ended, the closing tag is indented as a line of its own.
@@ -255,7 +267,7 @@ fn xml_text(text: &str) -> String {
 
 /// Appends a `command/reply` with its text.
 pub fn write_command_reply(output: &mut Vec<u8>, text: &str) {
-    output.extend_from_slice(format!("Content-Type: command/reply\nReply-Text: {text}\n\n").as_bytes());
+    raw_text::write(output, &format!("Content-Type: command/reply\nReply-Text: {text}\n\n"));
 }
 
 /// Appends the reply to `bgapi`, which names the job twice.
@@ -271,9 +283,11 @@ pub fn write_job_reply(output: &mut Vec<u8>, job_uuid: &str) {
 /// Appends an `api/response`. An empty result is `-ERR no reply`.
 pub fn write_api_response(output: &mut Vec<u8>, result: &str) {
     let result = if result.is_empty() { "-ERR no reply\n" } else { result };
+    let size_bytes = raw_text::size_bytes(result);
     output.extend_from_slice(
-        format!("Content-Type: api/response\nContent-Length: {}\n\n{result}", result.len()).as_bytes(),
+        format!("Content-Type: api/response\nContent-Length: {size_bytes}\n\n").as_bytes(),
     );
+    raw_text::write(output, result);
 }
 
 /// Appends the `auth/request` that greets a controller.

@@ -10,6 +10,7 @@
 
 pub mod encode;
 pub mod names;
+pub mod raw_text;
 pub mod request;
 
 mod command;

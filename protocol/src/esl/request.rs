@@ -6,6 +6,8 @@
 
 use thiserror::Error;
 
+use super::raw_text;
+
 /// How much a [`RequestDecoder`] holds before it gives up on its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
@@ -41,7 +43,8 @@ pub struct Request {
     /// The first line without its line end; trailing spaces are kept, because `auth ClueCon ` is not
     /// `auth ClueCon`.
     pub command: String,
-    /// The headers in the order they came. A header without a value is not there.
+    /// The headers in the order they came. A header without a value is not there. Bytes that are no UTF-8 are kept as
+    /// [`raw_text`] does.
     pub headers: Vec<(String, String)>,
     /// The body, if a `Content-Length` above zero announced one.
     pub body: Option<Vec<u8>>,
@@ -175,8 +178,10 @@ fn leading_integer(text: &str) -> Option<i64> {
 }
 
 fn parse_head(head: &[u8]) -> Request {
-    let mut lines =
-        head.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)).map(lossy);
+    let mut lines = head
+        .split(|&byte| byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .map(raw_text::from_bytes);
     let command = lines.next().unwrap_or_default();
     let headers = lines
         .filter_map(|line| {
@@ -186,10 +191,6 @@ fn parse_head(head: &[u8]) -> Request {
         })
         .collect();
     Request { command, headers, body: None }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]

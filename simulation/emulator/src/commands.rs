@@ -1,7 +1,7 @@
 //! What a controller says on its connection, and what it is answered.
 
-use fipple_protocol::esl::encode;
 use fipple_protocol::esl::request::Request;
+use fipple_protocol::esl::{encode, raw_text};
 
 use crate::api::ReplyTo;
 use crate::connection::Connection;
@@ -266,7 +266,7 @@ impl Switch {
         };
         headers.insert(after, ("Command".into(), request.command.clone()));
         headers.push(("Event-UUID".into(), event_uuid));
-        let body = request.body.as_ref().map(|body| String::from_utf8_lossy(body).into_owned());
+        let body = request.body.as_ref().map(|body| raw_text::from_bytes(body));
         self.fire_composed(name, headers, body);
     }
 }

@@ -1,5 +1,6 @@
 //! `sendmsg`: a command for one channel, which its own thread runs.
 
+use fipple_protocol::esl::raw_text;
 use fipple_protocol::esl::request::Request;
 
 use crate::cause::Cause;
@@ -69,7 +70,7 @@ fn argument_of(request: &Request) -> String {
     let header = request.header("execute-app-arg").unwrap_or_default();
     let is_text = request.header("content-type").is_some_and(|kind| kind.eq_ignore_ascii_case("text/plain"));
     match &request.body {
-        Some(body) if header.is_empty() && is_text => String::from_utf8_lossy(body).into_owned(),
+        Some(body) if header.is_empty() && is_text => raw_text::from_bytes(body),
         _ => header.to_owned(),
     }
 }

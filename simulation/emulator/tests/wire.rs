@@ -193,3 +193,30 @@ fn the_log_tells_of_a_channels_life() {
     assert_eq!(recorded.len(), 9);
     assert_eq!(lines(&bench.take(FIRST)), recorded);
 }
+
+/// Transcripts h_encoding_misc/sendevent_values_*: what is no UTF-8 goes through, encoded where values are.
+#[test]
+fn bytes_that_are_no_text_go_through() {
+    let recorded = |format: &str| fixture(&format!("h_encoding_misc/sendevent_values_{format}.s2c.bin"));
+    for (format, written) in [
+        ("plain", &b"\nBad: a%FF%FEb\n"[..]),
+        ("json", b"\"Bad\":\"a\xff\xfeb\","),
+        ("xml", b"<Bad>a%FF%FEb</Bad>"),
+    ] {
+        let contains = |bytes: &[u8]| bytes.windows(written.len()).any(|window| window == written);
+        assert!(contains(&recorded(format)), "the recording of {format}");
+        let mut bench = Bench::logged_in();
+        bench.say(FIRST, &format!("event {format} CUSTOM x"));
+        bench.write(
+            FIRST,
+            b"sendevent CUSTOM\nEvent-Subclass: x\nBad: a\xff\xfeb\nContent-Length: 3\n\n\xc5\xbe\x80",
+        );
+        let bytes = bench.take(FIRST);
+        assert!(contains(&bytes), "{format}");
+        assert_eq!(frames(&bytes).len(), 3, "the lengths are those of the bytes");
+        assert_eq!(bytes.windows(3).any(|window| window == b"\xc5\xbe\x80"), format != "xml");
+    }
+    let mut bench = Bench::logged_in();
+    bench.write(FIRST, b"api echo \xff\n\n");
+    assert!(bench.take(FIRST).ends_with(b"Content-Length: 1\n\n\xff"));
+}
