@@ -70,7 +70,7 @@ impl Switch {
     pub(crate) fn take_limit(&mut self, argument: &str) -> String {
         let (uuid, rest) = split_word(argument);
         let words: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let (Some(uuid), [_, realm, resource, more @ ..]) =
+        let (Some(uuid), [backend, realm, resource, more @ ..]) =
             (self.channels.get(uuid).map(|channel| channel.uuid.clone()), words.as_slice())
         else {
             return "-ERR".into();
@@ -86,7 +86,18 @@ impl Switch {
         if most.is_some_and(|most| users.len() >= most && !users.contains(&uuid)) {
             return "-ERR".into();
         }
-        users.insert(uuid);
+        users.insert(uuid.clone());
+        let usage = users.len().to_string();
+        self.modify(&uuid, |channel| {
+            // Nothing is limited in time here, so that the rate is none (transcript l_state_rebuild/state_queries).
+            let own = |what: &str| format!("limit_{what}_{realm}_{resource}");
+            let variables = &mut channel.variables;
+            variables.set("limit_usage", usage.as_str());
+            variables.set(&own("usage"), usage.as_str());
+            variables.set("limit_rate", "0");
+            variables.set(&own("rate"), "0");
+            variables.set("limit_backend", *backend);
+        });
         "+OK".into()
     }
 

@@ -212,6 +212,9 @@ impl Switch {
             {
                 variables.set(variable, value);
             }
+            if let (true, DialPurpose::Bridge { originator }) = (loopback, purpose) {
+                variables.set("loopback_from_uuid", &**originator);
+            }
             variables.set("channel_name", name);
         }
     }

@@ -23,6 +23,8 @@ impl Switch {
         let session = self.counts.channels_created.to_string();
         let wall = self.wall_micros();
         let profile = self.channels.get(first).and_then(|half| half.profile.clone());
+        let dialled_by = self.channels.get(first).and_then(|half| half.variables.get("loopback_from_uuid"));
+        let dialled_by = dialled_by.unwrap_or_default().to_owned();
         self.modify(&uuid, |channel| {
             channel.next_state = State::Init;
             channel.profile = profile.map(|mut profile| {
@@ -50,6 +52,7 @@ impl Switch {
             }
             given.iter().for_each(|(variable, value)| variables.set(variable, value.as_str()));
             variables.set("other_loopback_leg_uuid", &**first);
+            variables.set("other_loopback_from_uuid", dialled_by);
             variables.set("loopback_leg", "B");
         });
         self.modify(first, |channel| {

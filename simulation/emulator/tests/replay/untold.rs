@@ -49,7 +49,10 @@ pub(crate) fn untold(recording: &str) -> Vec<(u64, Cue)> {
         cues.push((0, Cue::Write(STAGEHAND, command.into_bytes())));
     }
     for (_, at, uuid, number) in CALLS.iter().filter(|(name, ..)| *name == recording) {
-        cues.push((*at, Cue::Call { uuid: (*uuid).to_owned(), call: caller_of(number) }));
+        // The ACK comes a moment after the answer, when the call already waits for what comes.
+        let script = vec![Step::new(Duration::from_millis(5), Act::Acknowledges)];
+        let call = InboundCall { script, ..caller_of(number) };
+        cues.push((*at, Cue::Call { uuid: (*uuid).to_owned(), call }));
     }
     cues
 }
