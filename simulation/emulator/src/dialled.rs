@@ -150,7 +150,9 @@ impl Switch {
         }
         channel.variables.set("pre_transfer_caller_id_number", previous_number);
         channel.variables.set("channel_cid_flipped", "yes");
-        self.fire_channel(uuid, "CALL_UPDATE", &[("Direction", "RECV")], &[]);
+        let bond = channel.variables.get("signal_bond").unwrap_or_default().to_owned();
+        let before = [("Direction", "RECV"), ("Bridged-To", bond.as_str())];
+        self.fire_channel(uuid, "CALL_UPDATE", &before, &[]);
     }
 
     /// What an originated leg is to do goes on in its own thread, after the reply to `originate`.

@@ -4,7 +4,8 @@
 //! one thread, with all its chance from one seed. [`server`] carries it on a tokio runtime and over any streams.
 //! What it does was taken from transcripts of FreeSWITCH 1.11.3-dev; where it knowingly differs, the place says so.
 //!
-//! A controller's dial strings choose what becomes of a call: see [`config::Destination::well_known`].
+//! A controller's dial strings choose what becomes of a call: see [`config::Destination::well_known`]. What the person or
+//! the machine at the other end of a leg does is a list of steps: see [`far_end`].
 
 mod api;
 mod applications;

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 /// comes in is prepared and parked, as fipple's dialplan snippet does on a real switch, and waits for a controller.
 ///
 /// Destinations that `originate` and `bridge` dial answer after 0.2 s, except: busy*, reject*, unallocated* and
-/// congested* refuse, noanswer* rings for ever, error/CAUSE fails at once, null/x and loopback/x answer at once.
+/// congested* refuse, noanswer* rings for ever, early* sends sound first, error/CAUSE fails at once, null/x answers at
+/// once, and loopback/x runs the dialplan for x.
 #[derive(Args)]
 #[command(after_help = "Examples:
   fipple-sim switch

@@ -34,14 +34,14 @@ impl Switch {
                 });
                 let position = ahead.count() + 1;
                 let slot = (position - 1).to_string();
+                let more = [("FIFO-Name", name), ("FIFO-Action", "push"), ("FIFO-Slot", &slot)];
+                self.tell_fifo(uuid, "2743", &more);
                 self.set_variable(uuid, "fifo_position", position.to_string());
                 self.set_variable(uuid, "fifo_priority", "0");
                 let pushed = Date::from_unix_micros(self.wall_micros()).local();
                 self.set_variable(uuid, "fifo_push_timestamp", pushed.as_str());
                 self.set_variable(uuid, "fifo_status", "WAITING");
                 self.set_variable(uuid, "fifo_timestamp", pushed);
-                let more = [("FIFO-Name", name), ("FIFO-Action", "push"), ("FIFO-Slot", &slot)];
-                self.tell_fifo(uuid, "2743", &more);
                 Started::Runs(Doing::Fifo { name: name.to_owned() }, None)
             }
             _ => Started::Done(None),
@@ -87,6 +87,7 @@ impl Switch {
         if !place.announced {
             place.announced = true;
             self.tell_valet(uuid, "684", &place, "hold");
+            self.set_variable(uuid, "valet_lot_extension", place.extension.as_str());
             let leaves =
                 |channel: &crate::channel::Channel| channel.hangup.is_some() || channel.next.is_some();
             if !self.channels.get(uuid).is_some_and(leaves) {
