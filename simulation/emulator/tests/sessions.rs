@@ -129,6 +129,48 @@ fn without_async_a_command_is_answered_when_it_is_done() {
     assert_eq!(bench.heard(SECOND), ["+OK", "CHANNEL_HANGUP", "notice disconnect"]);
 }
 
+#[test]
+fn without_async_the_end_of_the_call_ends_the_connection() {
+    let (mut bench, uuid) = controlled("127.0.0.1:8084 full");
+    bench.switch.caller_hangup(bench.now, &uuid).unwrap();
+    bench.collect();
+    assert_eq!(bench.heard(SECOND), ["CHANNEL_HANGUP", "notice disconnect"]);
+    assert_eq!(watched(&mut bench).last().unwrap(), "CHANNEL_DESTROY");
+    let (mut bench, uuid) = controlled("127.0.0.1:8084 full");
+    execute(&mut bench, "sleep", "5000");
+    bench.wait_ms(1_000);
+    bench.switch.caller_hangup(bench.now, &uuid).unwrap();
+    bench.collect();
+    let heard = bench.heard(SECOND);
+    assert_eq!(heard[..3], ["+OK", "CHANNEL_EXECUTE", "CHANNEL_HANGUP"], "{heard:?}");
+    assert_eq!(heard.last().unwrap(), "notice disconnect");
+    let (mut bench, uuid) = controlled("127.0.0.1:8084 full");
+    bench.say(FIRST, &format!("api uuid_transfer {uuid} sleep:100,hangup: inline"));
+    assert_eq!(bench.heard(SECOND).last().unwrap(), "notice disconnect", "its thread goes elsewhere");
+    bench.wait_ms(200);
+    assert_eq!(watched(&mut bench).last().unwrap(), "CHANNEL_DESTROY");
+}
+
+#[test]
+fn a_socket_can_run_as_a_command_and_more_than_once() {
+    let mut bench = Bench::subscribed();
+    bench.park("u");
+    assert_eq!(bench.execute("u", "socket", "192.0.2.9 async full", ""), "+OK");
+    assert_eq!(bench.wanted[0].1, "192.0.2.9:8084", "the port that FreeSWITCH takes");
+    bench.answer_connect(SECOND);
+    bench.say(SECOND, "connect");
+    bench.say(SECOND, "exit");
+    assert!(bench.is_closed(SECOND));
+    watched(&mut bench);
+    bench.execute("u", "socket", "192.0.2.9:9 full", "");
+    let (request, address) = bench.wanted.remove(0);
+    assert_eq!(address, "192.0.2.9:9");
+    bench.ask("api uuid_kill u");
+    bench.switch.handle(bench.now, Input::ConnectFailed(request));
+    bench.collect();
+    assert_eq!(watched(&mut bench).last().unwrap(), "CHANNEL_DESTROY");
+}
+
 /// Transcript f_outbound/sync_restricted_not_full.
 #[test]
 fn a_connection_that_is_not_full_commands_its_channel_only() {
