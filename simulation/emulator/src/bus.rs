@@ -97,12 +97,16 @@ impl Bus {
     /// Replies to a command. FreeSWITCH writes replies into 512 bytes and cuts the rest off (transcript
     /// e_filter_subscriptions/getvar_injection).
     pub(crate) fn reply(&mut self, connection: ConnectionId, text: &str) {
-        if self.connections.get(&connection).is_some_and(|state| state.muted) {
-            return;
-        }
         let mut frame = Vec::new();
         encode::write_command_reply(&mut frame, cut(text, REPLY_MAX_BYTES));
-        self.send(connection, frame);
+        self.send_reply(connection, frame);
+    }
+
+    /// Writes a reply, unless the connection gets none yet.
+    pub(crate) fn send_reply(&mut self, connection: ConnectionId, frame: impl Into<Bytes>) {
+        if self.connections.get(&connection).is_some_and(|state| !state.muted) {
+            self.send(connection, frame);
+        }
     }
 
     /// Says goodbye and closes.

@@ -246,7 +246,7 @@ impl Switch {
         let job_uuid = job_uuid.unwrap_or_else(|| self.random.uuid());
         let mut frame = Vec::new();
         encode::write_job_reply(&mut frame, &job_uuid);
-        self.bus.send(id, frame);
+        self.bus.send_reply(id, frame);
         self.count_pending_job(id);
         self.run_api(ReplyTo::Background { connection: id, job_uuid }, command);
     }

@@ -69,6 +69,8 @@ fn commands_before_connect_count_and_are_not_answered() {
     let (mut bench, _) = called("127.0.0.1:8084 async full");
     bench.answer_connect(SECOND);
     bench.say(SECOND, "myevents");
+    bench.say(SECOND, "api echo hello");
+    bench.say(SECOND, "bgapi echo hello");
     bench.wait_ms(15_000);
     assert!(bench.take(SECOND).is_empty());
     assert_eq!(watched(&mut bench), ["CHANNEL_EXECUTE socket"], "the call waits");

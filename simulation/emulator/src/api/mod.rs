@@ -162,7 +162,7 @@ impl Switch {
         if let ReplyTo::Connection(connection) = job.reply_to {
             let mut frame = Vec::with_capacity(64 + result.len());
             encode::write_api_response(&mut frame, result);
-            self.bus.send(connection, frame);
+            self.bus.send_reply(connection, frame);
             self.api_replied(connection);
         }
         let headers =
