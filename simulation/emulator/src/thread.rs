@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::cause::Cause;
-use crate::channel::{CommandAction, Doing, Frame, Next, PrivateCommand, State, Uuid};
+use crate::channel::{CallState, CommandAction, Doing, Frame, Next, PrivateCommand, State, Uuid};
 use crate::dialplan::{Action, inline_actions};
 use crate::ledger::HungUpBy;
 use crate::limits::{APPLICATIONS_PER_TURN_MAX, MAX_FORWARDS, TURN_PAUSE};
@@ -167,6 +167,12 @@ impl Switch {
     fn enter(&mut self, uuid: &Uuid, next: Next) {
         match next {
             Next::Route { dialplan } => {
+                // An incoming leg that is routed again rings for that moment (transcript
+                // f_outbound/async_uuid_transfer_away).
+                let incoming = self.channels.get(uuid).is_some_and(|channel| !channel.outbound);
+                if incoming {
+                    self.set_call_state(uuid, CallState::Ringing);
+                }
                 self.enter_state(uuid, State::Routing);
                 self.route(uuid, &dialplan);
             }
@@ -248,6 +254,14 @@ impl Switch {
             return self.hang_up(uuid, Cause::named("NO_ROUTE_DESTINATION"), HungUpBy::Switch);
         };
         self.modify(uuid, |channel| channel.actions = actions.into());
+        let state = match self.channels.get(uuid) {
+            Some(channel) if channel.is_answered() => Some(CallState::Active),
+            Some(channel) if channel.answer_state == "early" => Some(CallState::Early),
+            _ => None,
+        };
+        if let Some(state) = state {
+            self.set_call_state(uuid, state);
+        }
         self.enter_state(uuid, State::Execute);
     }
 
