@@ -299,13 +299,14 @@ impl Switch {
             let role = if called { "originatee" } else { "originator" };
             channel.variables.set("last_bridge_role", role);
         }
-        let told = (channel.bridged_to.clone(), channel.variables.get("proto_specific_hangup_cause"));
-        let told = (told.0, told.1.map(str::to_owned));
+        let partner = channel.bridged_to.clone();
+        let why = ["sip_reason", "proto_specific_hangup_cause"]
+            .map(|name| channel.variables.get(name).map(str::to_owned));
         channel.hangup = Some(Hangup { cause });
         channel.answer_state = "hangup";
         channel.next_state = State::Hangup;
         self.ledger.hung_up(uuid, cause.name(), by);
-        self.tell_partner_why(told, cause);
+        self.tell_partner_why(partner.as_ref(), why, cause);
         self.fire_channel(uuid, "CHANNEL_HANGUP", &[], &[]);
         self.session_hung_up(uuid);
         self.modify(uuid, |channel| {
@@ -317,9 +318,15 @@ impl Switch {
     }
 
     /// Whom a channel talks to learns why it hung up.
-    fn tell_partner_why(&mut self, (partner, by_protocol): (Option<Uuid>, Option<String>), cause: Cause) {
-        let Some(partner) = partner.and_then(|partner| self.channels.get_mut(&partner)) else { return };
+    fn tell_partner_why(&mut self, partner: Option<&Uuid>, why: [Option<String>; 2], cause: Cause) {
+        let [reason, by_protocol] = why;
+        let Some(partner) = partner.and_then(|partner| self.channels.get_mut(partner)) else { return };
         if partner.hangup.is_none() {
+            if let Some(reason) = reason.filter(|_| partner.endpoint == Endpoint::Sofia) {
+                // What the one's phone gave as its reason is passed on to the other's, which says OK.
+                partner.variables.set("sip_reason", reason);
+                partner.variables.set("sip_hangup_phrase", "OK");
+            }
             partner.variables.set("last_bridge_hangup_cause", cause.name());
             if let Some(by_protocol) = by_protocol {
                 partner.variables.set("last_bridge_proto_specific_hangup_cause", by_protocol);

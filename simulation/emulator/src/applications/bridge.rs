@@ -243,16 +243,9 @@ impl Switch {
         }
         if !self.goes_after_bridge(leg) {
             // Its thread has left the bridge before it is hung up.
-            let reason = self.channels.get(uuid).and_then(|channel| channel.variables.get("sip_reason"));
-            let reason = reason.map(str::to_owned);
             self.modify(leg, |channel| {
                 channel.bridged_to = None;
                 channel.variables.unset("bridge_to");
-                if let Some(reason) = reason.filter(|_| channel.endpoint == Endpoint::Sofia) {
-                    // What the one's phone gave as its reason is passed on to the other's, which says OK.
-                    channel.variables.set("sip_reason", reason);
-                    channel.variables.set("sip_hangup_phrase", "OK");
-                }
             });
             self.hang_up(leg, cause.unwrap_or(Cause::NORMAL_CLEARING), HungUpBy::Switch);
             if let Some(cause) = cause {
