@@ -11,5 +11,9 @@ fn main() {
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into());
+    // What is not committed was there when this was last built, and may have changed since.
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| !changes.is_empty());
+    let commit = if changed { format!("{commit}, with changes") } else { commit };
     println!("cargo:rustc-env=FIPPLE_COMMIT={commit}");
 }

@@ -95,9 +95,10 @@ pub(crate) fn machine() -> String {
     MACHINE.with_borrow(Clone::clone)
 }
 
-/// The world's time.
+/// The world's time. A machine's clock stands at whole milliseconds, and so up to one before the step that the machine is
+/// in: what it does then is done at the step's start, so that it reaches no other machine within the step.
 pub(crate) fn now() -> Time {
-    LOCAL.get().map_or_else(|| WORLD.get(), |local| local.world())
+    LOCAL.get().map_or_else(|| WORLD.get(), |local| local.world().max(WORLD.get()))
 }
 
 /// The time of day on the machine that is running.

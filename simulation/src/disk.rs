@@ -1,9 +1,10 @@
 //! A disk in memory, which loses what was not synced when the power fails.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fipple::net::Disk;
@@ -11,14 +12,41 @@ use fipple_determinism::Stream;
 use redb::StorageBackend;
 
 /// A data directory in memory. Clones are the same disk, so a node that is started again finds its files.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct MemoryDisk {
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
-    storages: Arc<Mutex<BTreeMap<String, MemoryFile>>>,
+    storages: Arc<Mutex<BTreeMap<String, Arc<Mutex<Content>>>>>,
     ignores_syncs: Arc<AtomicBool>,
+    /// How many programs have had the disk. What one of them has open is closed when it is killed.
+    life: Arc<AtomicUsize>,
+    /// How many more operations there will be before the power fails; `usize::MAX` for no such thing to come.
+    operations_left: Arc<AtomicUsize>,
+}
+
+impl Default for MemoryDisk {
+    fn default() -> Self {
+        Self {
+            files: Arc::default(),
+            storages: Arc::default(),
+            ignores_syncs: Arc::default(),
+            life: Arc::default(),
+            operations_left: Arc::new(AtomicUsize::new(usize::MAX)),
+        }
+    }
 }
 
 impl MemoryDisk {
+    /// From now on the disk does so many writes and syncs, and then none: the power is failing.
+    pub(crate) fn fail_after(&self, operations: usize) {
+        self.operations_left.store(operations, Ordering::Relaxed);
+    }
+
+    /// The program that had the disk is gone, and what it still does with its files is nothing.
+    pub(crate) fn end_life(&self) {
+        self.life.fetch_add(1, Ordering::Relaxed);
+        self.operations_left.store(usize::MAX, Ordering::Relaxed);
+    }
+
     /// From now on it only says that it has synced, as some cheap disks do.
     pub(crate) fn ignore_syncs(&self) {
         self.ignores_syncs.store(true, Ordering::Relaxed);
@@ -26,8 +54,8 @@ impl MemoryDisk {
 
     /// The power fails: of what was written and not synced, each write is there, is not there, or is there in part.
     pub(crate) fn lose_power(&self, chance: &mut Stream) {
-        for file in lock(&self.storages).values() {
-            lock(&file.content).lose_power(chance);
+        for content in lock(&self.storages).values() {
+            lock(content).lose_power(chance);
         }
     }
 }
@@ -38,21 +66,49 @@ impl Disk for MemoryDisk {
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        take_operation(&self.operations_left)?;
         lock(&self.files).insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
 
     fn open_storage(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
-        let file = || MemoryFile { ignores_syncs: self.ignores_syncs.clone(), ..MemoryFile::default() };
-        Ok(Box::new(lock(&self.storages).entry(name.to_owned()).or_insert_with(file).clone()))
+        let content = lock(&self.storages).entry(name.to_owned()).or_default().clone();
+        let opened_in = self.life.load(Ordering::Relaxed);
+        Ok(Box::new(MemoryFile { content, disk: self.clone(), opened_in }))
     }
 }
 
-/// A database's file.
-#[derive(Clone, Debug, Default)]
+/// A database's file, as one program has it open.
 struct MemoryFile {
     content: Arc<Mutex<Content>>,
-    ignores_syncs: Arc<AtomicBool>,
+    disk: MemoryDisk,
+    opened_in: usize,
+}
+
+impl fmt::Debug for MemoryFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryFile")
+    }
+}
+
+impl MemoryFile {
+    /// The content, for a write or a sync.
+    fn change(&self) -> io::Result<MutexGuard<'_, Content>> {
+        if self.disk.life.load(Ordering::Relaxed) != self.opened_in {
+            return Err(io::Error::other("the program that opened the file is gone"));
+        }
+        take_operation(&self.disk.operations_left)?;
+        Ok(lock(&self.content))
+    }
+}
+
+/// Counts an operation of a disk whose power is failing.
+fn take_operation(left: &AtomicUsize) -> io::Result<()> {
+    let counted = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
+        usize::MAX => Some(usize::MAX),
+        left => left.checked_sub(1),
+    });
+    counted.map(|_| ()).map_err(|_| io::Error::other("the power has failed"))
 }
 
 #[derive(Debug, Default)]
@@ -128,16 +184,17 @@ impl StorageBackend for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.content).change(Change::Length(range(len, 0)?.start))
+        self.change()?.change(Change::Length(range(len, 0)?.start))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        if self.ignores_syncs.load(Ordering::Relaxed) { Ok(()) } else { lock(&self.content).sync() }
+        let mut content = self.change()?;
+        if self.disk.ignores_syncs.load(Ordering::Relaxed) { Ok(()) } else { content.sync() }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let start = range(offset, data.len())?.start;
-        lock(&self.content).change(Change::Write(start, data.to_vec()))
+        self.change()?.change(Change::Write(start, data.to_vec()))
     }
 }
 
@@ -177,5 +234,22 @@ mod tests {
             }
         }
         assert!(kept > 20 && lost > 20 && torn > 5, "{kept} {lost} {torn}");
+    }
+
+    #[test]
+    fn a_program_that_is_gone_and_a_disk_without_power_change_nothing() {
+        let disk = MemoryDisk::default();
+        let open = || disk.open_storage("documents.redb").unwrap();
+        let first = open();
+        first.set_len(4).unwrap();
+        disk.end_life();
+        assert!(first.write(0, b"late").is_err() && first.sync_data().is_err());
+        let second = open();
+        disk.fail_after(1);
+        assert!(second.write(0, b"last").is_ok() && second.sync_data().is_err());
+        disk.end_life();
+        let mut bytes = [0; 4];
+        open().read(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"last", "what a killed program has written stays");
     }
 }

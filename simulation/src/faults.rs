@@ -1,63 +1,135 @@
-//! Breaking things, and mending them.
+//! Breaking things, and mending them. What several faults have broken is mended when the last of them is over.
+
+use std::collections::BTreeMap;
 
 use crate::engine::{Place, World};
 use crate::error::Error;
 use crate::network::LinkQuality;
-use crate::scenario::Fault;
+use crate::scenario::{Fault, Scenario};
 
-/// Breaks something.
-pub(crate) fn begin(world: &mut World, fault: &Fault) {
-    match fault {
-        Fault::Kill { place: Place::Node(node) } => world.kill_node(*node),
-        Fault::Kill { place: Place::Switch(switch) } => world.kill_switch(*switch),
-        Fault::PowerOff { place: Place::Node(node) } => world.power_off_node(*node),
-        Fault::PowerOff { place: Place::Switch(switch) } => world.power_off_switch(*switch),
-        Fault::Stop { place: Place::Node(node) } => world.stop_node(*node),
-        Fault::Pause { place: Place::Node(node) } => world.pause_node(*node),
-        Fault::WrongClock { place: Place::Node(node), offset_ms } => {
-            world.set_clock_offset_ms(*node, *offset_ms);
+/// What is broken.
+pub(crate) struct Faults {
+    /// How many faults keep a machine's process from running.
+    down: BTreeMap<Place, u32>,
+    /// How many faults keep it from doing anything.
+    still: BTreeMap<Place, u32>,
+    /// The faults that make a link bad, the last one last.
+    bad: BTreeMap<(Place, Place), Vec<LinkQuality>>,
+    /// How far nodes' clocks are off by themselves, in milliseconds.
+    offsets_ms: BTreeMap<usize, i64>,
+}
+
+impl Faults {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        let offsets_ms = scenario.clocks.iter().map(|clock| (clock.node - 1, clock.offset_ms)).collect();
+        Self { down: BTreeMap::new(), still: BTreeMap::new(), bad: BTreeMap::new(), offsets_ms }
+    }
+
+    /// Breaks something.
+    pub(crate) fn begin(&mut self, world: &mut World, fault: &Fault) {
+        match fault {
+            Fault::Kill { place } => {
+                add(&mut self.down, *place);
+                match place {
+                    Place::Node(node) => world.kill_node(*node),
+                    Place::Switch(switch) => world.kill_switch(*switch),
+                    Place::Client => {}
+                }
+            }
+            Fault::PowerOff { place } => {
+                add(&mut self.down, *place);
+                match place {
+                    Place::Node(node) => world.power_off_node(*node),
+                    Place::Switch(switch) => world.power_off_switch(*switch),
+                    Place::Client => {}
+                }
+            }
+            Fault::Stop { place } => {
+                add(&mut self.down, *place);
+                on_node(*place, |node| world.stop_node(node));
+            }
+            Fault::Pause { place } => {
+                add(&mut self.still, *place);
+                on_node(*place, |node| world.pause_node(node));
+            }
+            Fault::WrongClock { place, offset_ms } => {
+                on_node(*place, |node| world.set_clock_offset_ms(node, self.own_offset_ms(node) + offset_ms));
+            }
+            Fault::Partition { away } => partition(world, away, true),
+            Fault::CutOneWay { from, to } => world.set_cut(*from, *to, true),
+            Fault::BadLink { between, and, quality } => {
+                self.bad.entry((*between, *and)).or_default().push(*quality);
+                set_link(world, *between, *and, Some(*quality));
+            }
         }
-        // The scenario's check lets none of these through.
-        Fault::Kill { .. }
-        | Fault::PowerOff { .. }
-        | Fault::Stop { .. }
-        | Fault::Pause { .. }
-        | Fault::WrongClock { .. } => {}
-        Fault::Partition { away } => partition(world, away, true),
-        Fault::CutOneWay { from, to } => world.set_cut(*from, *to, true),
-        Fault::BadLink { between, and, quality } => set_link(world, *between, *and, Some(*quality)),
+    }
+
+    /// Mends it.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`].
+    pub(crate) fn end(&mut self, world: &mut World, fault: &Fault) -> Result<(), Error> {
+        match fault {
+            Fault::Kill { place } | Fault::PowerOff { place } | Fault::Stop { place } => {
+                if remove(&mut self.down, *place) {
+                    return start(world, *place);
+                }
+            }
+            Fault::Pause { place } => {
+                if remove(&mut self.still, *place) {
+                    on_node(*place, |node| world.resume_node(node));
+                }
+            }
+            Fault::WrongClock { place, .. } => {
+                on_node(*place, |node| world.set_clock_offset_ms(node, self.own_offset_ms(node)));
+            }
+            Fault::Partition { away } => partition(world, away, false),
+            Fault::CutOneWay { from, to } => world.set_cut(*from, *to, false),
+            Fault::BadLink { between, and, quality } => {
+                let left = self.bad.entry((*between, *and)).or_default();
+                if let Some(over) = left.iter().position(|bad| bad == quality) {
+                    left.remove(over);
+                }
+                set_link(world, *between, *and, left.last().copied());
+            }
+        }
+        Ok(())
+    }
+
+    fn own_offset_ms(&self, node: usize) -> i64 {
+        self.offsets_ms.get(&node).copied().unwrap_or_default()
     }
 }
 
-/// Mends it.
-///
-/// # Errors
-/// [`Error::Runtime`].
-pub(crate) fn end(world: &mut World, fault: &Fault) -> Result<(), Error> {
-    match fault {
-        Fault::Stop { place: Place::Node(node) } => {
-            // It has either stopped by itself by now, or is killed, as systemd does.
-            world.kill_node(*node);
-            return world.start_node(*node);
+/// Starts a machine's process. One that was asked to stop and has not by now is killed, as systemd does.
+fn start(world: &mut World, place: Place) -> Result<(), Error> {
+    match place {
+        Place::Node(node) => {
+            world.kill_node(node);
+            return world.start_node(node);
         }
-        Fault::Kill { place: Place::Node(node) } | Fault::PowerOff { place: Place::Node(node) } => {
-            return world.start_node(*node);
-        }
-        Fault::Kill { place: Place::Switch(switch) } | Fault::PowerOff { place: Place::Switch(switch) } => {
-            world.start_switch(*switch);
-        }
-        Fault::Pause { place: Place::Node(node) } => world.resume_node(*node),
-        Fault::WrongClock { place: Place::Node(node), .. } => world.set_clock_offset_ms(*node, 0),
-        Fault::Kill { .. }
-        | Fault::PowerOff { .. }
-        | Fault::Stop { .. }
-        | Fault::Pause { .. }
-        | Fault::WrongClock { .. } => {}
-        Fault::Partition { away } => partition(world, away, false),
-        Fault::CutOneWay { from, to } => world.set_cut(*from, *to, false),
-        Fault::BadLink { between, and, .. } => set_link(world, *between, *and, None),
+        Place::Switch(switch) => world.start_switch(switch),
+        Place::Client => {}
     }
     Ok(())
+}
+
+/// A scenario's check lets these faults happen to nodes only.
+fn on_node(place: Place, act: impl FnOnce(usize)) {
+    if let Place::Node(node) = place {
+        act(node);
+    }
+}
+
+fn add(counts: &mut BTreeMap<Place, u32>, place: Place) {
+    *counts.entry(place).or_default() += 1;
+}
+
+/// Takes one away; whether none is left.
+fn remove(counts: &mut BTreeMap<Place, u32>, place: Place) -> bool {
+    let count = counts.entry(place).or_default();
+    *count = count.saturating_sub(1);
+    *count == 0
 }
 
 fn partition(world: &mut World, away: &[Place], cut: bool) {

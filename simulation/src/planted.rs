@@ -15,6 +15,13 @@ pub(crate) fn plant(world: &World, bug: PlantedBug) {
         PlantedBug::MissedHangups => rewrite_events(world, live_on),
         PlantedBug::ChangedSteps => rewrite_commands(world, set_instead),
         PlantedBug::RepeatedSteps => rewrite_commands(world, step_twice),
+        PlantedBug::RepeatedCommands => rewrite_commands(world, command_twice),
+        PlantedBug::FallingEpochs => rewrite_commands(world, epoch_before),
+        PlantedBug::FailingRest => {
+            for node in 0..world.node_count() {
+                world.rewrite(Place::Node(node), Place::Client, fail);
+            }
+        }
         PlantedBug::FloodedQueue => rewrite_commands(world, play_often),
         PlantedBug::IgnoredSync => world.ignore_syncs(),
         // It is the workload that believes them.
@@ -62,21 +69,39 @@ fn set_instead(bytes: &[u8]) -> Option<Vec<u8>> {
     replace_all(bytes, &[("execute-app-name: playback\n", "execute-app-name: multiset\n")])
 }
 
-/// Repeats the commands that are steps of flows, which have an `Event-UUID`.
+/// Repeats the commands that are steps of flows.
 fn step_twice(bytes: &[u8]) -> Option<Vec<u8>> {
-    repeat(bytes, "Event-UUID: ", 2)
+    repeat(bytes, |command| command.contains("Event-UUID: ") && !command.contains(REST_COMMAND), 2)
+}
+
+/// Repeats the commands that REST took.
+fn command_twice(bytes: &[u8]) -> Option<Vec<u8>> {
+    repeat(bytes, |command| command.contains(REST_COMMAND), 2)
+}
+
+/// What the `Event-UUID` of a command that REST took begins with.
+const REST_COMMAND: &str = "Event-UUID: command-";
+
+/// Gives the third step of a first epoch the epoch before.
+fn epoch_before(bytes: &[u8]) -> Option<Vec<u8>> {
+    replace_all(bytes, &[("-3-1\n", "-3-0\n")])
+}
+
+/// Makes a success of REST a failure.
+fn fail(bytes: &[u8]) -> Option<Vec<u8>> {
+    replace_all(bytes, &[("HTTP/1.1 200 OK", "HTTP/1.1 500 NO")])
 }
 
 /// Repeats the commands that play something, more often than a call's private queue holds.
 fn play_often(bytes: &[u8]) -> Option<Vec<u8>> {
-    repeat(bytes, "execute-app-name: playback", 300)
+    repeat(bytes, |command| command.contains("execute-app-name: playback"), 300)
 }
 
-/// The bytes with every `sendmsg` that holds a text repeated so many times.
-fn repeat(bytes: &[u8], holds: &str, times: usize) -> Option<Vec<u8>> {
+/// The bytes with every chosen `sendmsg` repeated so many times.
+fn repeat(bytes: &[u8], is_chosen: impl Fn(&str) -> bool, times: usize) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let repeated = text.split_inclusive("\n\n").map(|command| {
-        let chosen = command.starts_with("sendmsg") && command.ends_with("\n\n") && command.contains(holds);
+        let chosen = command.starts_with("sendmsg") && command.ends_with("\n\n") && is_chosen(command);
         command.repeat(if chosen { times } else { 1 })
     });
     let repeated: String = repeated.collect();

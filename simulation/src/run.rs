@@ -13,7 +13,7 @@ use crate::agenda::Agenda;
 use crate::checkers::{Checks, Listed, Listing, Rest, Sample, Violation};
 use crate::engine::{EVENT_SOCKET_PORT, NodeState, Place, Purpose, RestRequest, World};
 use crate::error::Error;
-use crate::faults;
+use crate::faults::Faults;
 use crate::panics;
 use crate::planted;
 use crate::scenario::{Fault, Scenario};
@@ -51,6 +51,10 @@ pub struct Report {
 
 /// How often nodes are looked at.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long replicas may take to converge: a push that was lost is made good by the comparison of one pair of members every
+/// five seconds, of which the swarm's five nodes need four to have met all.
+const CONVERGENCE: Duration = Duration::from_secs(20);
 
 /// How long the nodes may take for their listings at the end.
 const LISTING_LIMIT: Duration = Duration::from_secs(20);
@@ -100,21 +104,21 @@ pub fn run(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Report, Error
     let mut workload = Workload::new(&scenario.workload, scenario.planted, seed);
     let mut played = Played::plan(scenario);
     let end = Time(0) + Duration::from_secs(scenario.disturbed_s + scenario.quiet_s);
+    workload.stop_writing_at(Time(end.0.saturating_sub(CONVERGENCE.as_micros() as u64)));
     let mut next_sample = Time(0);
     while world.now() < end && checks.violation().is_none() {
         played.play(&mut world, &mut checks)?;
         workload.act(&mut world);
         while let Some(answer) = world.next_answer() {
             workload.answered(&answer);
+            checks.answered(&answer);
         }
         if world.now() >= next_sample {
             next_sample = world.now() + SAMPLE_INTERVAL;
             sample(&mut world, &mut checks);
         }
         world.step(&mut checks);
-        if let Some(panic) = panics::take() {
-            checks.violated("no panics", world.now(), panic);
-        }
+        note_panics(&world, &mut checks);
     }
     if checks.violation().is_none() {
         let acknowledged = workload.acknowledged().clone();
@@ -158,6 +162,7 @@ pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Worl
 
 /// The faults of a scenario, as they come.
 struct Played {
+    faults: Faults,
     agenda: Agenda<(Fault, bool)>,
     begun: usize,
     last_ended: Time,
@@ -172,7 +177,7 @@ impl Played {
             agenda.add(Time(begin * 1_000), (timed.fault.clone(), true));
             agenda.add(Time(end * 1_000), (timed.fault.clone(), false));
         }
-        Self { agenda, begun: 0, last_ended: Time(0) }
+        Self { faults: Faults::new(scenario), agenda, begun: 0, last_ended: Time(0) }
     }
 
     fn play(&mut self, world: &mut World, checks: &mut Checks) -> Result<(), Error> {
@@ -181,14 +186,21 @@ impl Played {
             world.record(format_args!("fault {word}: {fault:?}"));
             if begins {
                 self.begun += 1;
-                faults::begin(world, &fault);
+                self.faults.begin(world, &fault);
             } else {
                 self.last_ended = world.now();
-                faults::end(world, &fault)?;
+                self.faults.end(world, &fault)?;
             }
             checks.faulted(world.now(), &fault, begins);
         }
         Ok(())
+    }
+}
+
+/// A panic of a node's task ends that task and nothing else, and would be seen by nobody.
+fn note_panics(world: &World, checks: &mut Checks) {
+    if let Some(panic) = panics::take() {
+        checks.violated("no panics", world.now(), panic);
     }
 }
 
@@ -197,7 +209,8 @@ fn sample(world: &mut World, checks: &mut Checks) {
         let requests_in_flight =
             world.ask(node, async |node| node.cluster().metrics().requests_in_flight.get());
         let state = world.node_state(node);
-        checks.sampled(&Sample { at: world.now(), node, state, requests_in_flight });
+        let peers = world.node_count() - 1;
+        checks.sampled(&Sample { at: world.now(), node, state, peers, requests_in_flight });
     }
 }
 
@@ -214,16 +227,20 @@ fn list(world: &mut World, checks: &mut Checks) -> Vec<(usize, Listing)> {
     let mut listings: BTreeMap<usize, Listing> = BTreeMap::new();
     while listings.len() < world.node_count() && world.now() < end {
         world.step(checks);
-        while let Some(answer) = world.next_answer().filter(|answer| answer.asked >= asked) {
-            listings.insert(answer.node, answer.outcome.and_then(|(status, body)| read_list(status, &body)));
+        note_panics(world, checks);
+        while let Some(answer) = world.next_answer() {
+            checks.answered(&answer);
+            if answer.asked >= asked {
+                let channels = answer.outcome.and_then(|(status, body)| read_list(status, &body));
+                listings.insert(answer.node, Listing { asked, at: answer.at, channels });
+            }
         }
     }
-    let all = 0..world.node_count();
-    let missing = || Err("no answer in time".to_owned());
-    all.map(|node| (node, listings.remove(&node).unwrap_or_else(missing))).collect()
+    let missing = || Listing { asked, at: end, channels: Err("no answer in time".to_owned()) };
+    (0..world.node_count()).map(|node| (node, listings.remove(&node).unwrap_or_else(missing))).collect()
 }
 
-fn read_list(status: u16, body: &[u8]) -> Listing {
+fn read_list(status: u16, body: &[u8]) -> Result<BTreeMap<String, Listed>, String> {
     /// REST's envelope, as far as it is looked at.
     #[derive(Deserialize)]
     struct Envelope {

@@ -37,6 +37,8 @@ pub(crate) struct Workload {
     writes: Outcomes,
     /// Takes writes for acknowledged that were never made.
     forgets_writes: bool,
+    /// From then on nothing is written, so that what was can be compared.
+    writes_end: Option<Time>,
 }
 
 /// How often something was tried, and how often it was done.
@@ -59,6 +61,7 @@ impl Workload {
             listings: Outcomes::default(),
             acknowledged: BTreeMap::new(),
             writes: Outcomes::default(),
+            writes_end: None,
             forgets_writes: planted == Some(PlantedBug::ForgottenWrites),
         };
         // Nodes are given a moment to find each other and to attach; calls that come earlier wait for them.
@@ -67,6 +70,11 @@ impl Workload {
         workload.plan(start, settings.writes_per_100_s, Deed::Write);
         workload.plan(start, settings.listings_per_100_s, Deed::List);
         workload
+    }
+
+    /// From this moment on nothing is written.
+    pub(crate) fn stop_writing_at(&mut self, moment: Time) {
+        self.writes_end = Some(moment);
     }
 
     /// Calls that came in.
@@ -122,7 +130,9 @@ impl Workload {
                 }
                 Deed::Write => {
                     self.plan(now, self.settings.writes_per_100_s, Deed::Write);
-                    self.write(world);
+                    if self.writes_end.is_none_or(|end| now < end) {
+                        self.write(world);
+                    }
                 }
             }
         }

@@ -89,12 +89,9 @@ fn a_planted_bug_is_found_and_the_report_says_how_to_see_it_again() {
 #[test]
 fn a_scenario_that_is_printed_plays_as_the_seed_that_drew_it() {
     let printed = fipple_sim(&["run", "--seed", "3", "--print-scenario"]);
-    let shorter = text(&printed.stdout).replace("quiet_s = 60", "quiet_s = 1");
-    let scenario = ScenarioFile::new("printed", &shorter);
-    let played = fipple_sim(&["run", "--seed", "3", "--json", "--scenario", scenario.path()]);
-    let report: serde_json::Value = serde_json::from_slice(&played.stdout).unwrap();
-    assert_eq!(report["seed"], 3);
-    assert!(report["faults"].as_u64().unwrap() > 0, "{report}");
+    let scenario = ScenarioFile::new("printed", &text(&printed.stdout));
+    let drawn = fipple_sim(&["run", "--seed", "3"]);
+    assert_eq!(digest(&fipple_sim(&["run", "--scenario", scenario.path()])), digest(&drawn));
 }
 
 #[test]
@@ -117,4 +114,19 @@ fn what_is_wrong_is_named_and_nothing_is_played() {
         let said = text(&output.stderr);
         assert!(said.contains(named), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn a_failing_run_is_shrunk_to_what_it_needs() {
+    // The fault has nothing to do with it.
+    let scenario = ScenarioFile::new("shrunk", SHORT);
+    let failing = ["--seed", "7", "--scenario", scenario.path(), "--plant", "repeated-steps"];
+    let shrunk = fipple_sim(&[&["shrink"], &failing[..]].concat());
+    assert_eq!(shrunk.status.code(), Some(0), "{}", text(&shrunk.stderr));
+    let left = ScenarioFile::new("left", &text(&shrunk.stdout));
+    assert!(!text(&shrunk.stdout).contains("[[faults]]"), "{}", text(&shrunk.stdout));
+    let again = fipple_sim(&["run", "--scenario", left.path()]);
+    assert!(again.status.code() == Some(1) && text(&again.stderr).contains("no step twice"));
+    let holds = fipple_sim(&["shrink", "--seed", "7", "--scenario", scenario.path()]);
+    assert_eq!(holds.status.code(), Some(1));
 }

@@ -41,7 +41,7 @@ impl Stream {
 
     /// Whether something of this probability, in millionths, happens now.
     pub fn happens(&mut self, probability_ppm: u32) -> bool {
-        probability_ppm > 0 && self.next_u64() % 1_000_000 < u64::from(probability_ppm)
+        self.next_u64() % 1_000_000 < u64::from(probability_ppm)
     }
 
     /// One of the items; `None` where there are none.

@@ -1,6 +1,6 @@
 //! Queues stay within their bounds: those of a switch, which cost a connection, and those of the nodes.
 
-use fipple::limits::REQUESTS_IN_FLIGHT;
+use fipple::limits::PENDING_REQUESTS;
 use fipple_emulator::journal::Entry;
 
 use super::{Checker, Finding, Sample, Verdict};
@@ -28,10 +28,11 @@ impl Checker for BoundedQueues {
 
     fn sampled(&mut self, sample: &Sample) -> Verdict {
         let waiting = sample.requests_in_flight.unwrap_or_default();
-        if waiting <= REQUESTS_IN_FLIGHT as u64 {
+        let bound = (PENDING_REQUESTS * sample.peers) as u64;
+        if waiting <= bound {
             return Ok(());
         }
         let node = Place::Node(sample.node);
-        Err(Finding::new(format!("{waiting} requests of {node} wait for peers, of {REQUESTS_IN_FLIGHT}")))
+        Err(Finding::new(format!("{waiting} requests of {node} wait for peers, of {bound}")))
     }
 }

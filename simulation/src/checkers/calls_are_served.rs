@@ -28,9 +28,9 @@ impl Checker for CallsAreServed {
         let flows = flow_steps();
         for number in 0..rest.world.switch_count() {
             let Some(switch) = rest.world.switch(number) else { continue };
-            // Its own clock counts from its start.
-            let started = Time(now.0 - switch.now().0.min(now.0));
+            let Some(started) = rest.world.switch_started(number) else { continue };
             for call in switch.ledger().calls().filter(|call| !call.outbound) {
+                // A switch's own time counts from its start.
                 let created = Time(started.0 + call.created.0);
                 let due = created.micros_since(rest.quiet_since) >= SETTLED_US
                     && now.micros_since(created) >= FLOW_US;

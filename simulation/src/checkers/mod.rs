@@ -6,11 +6,13 @@
 mod bounded_queues;
 mod calls_are_served;
 mod disturbances;
+mod epochs_rise;
 mod no_ghost_calls;
 mod no_step_twice;
 mod nodes_stay_up;
 mod one_controller;
 mod replicas_converge;
+mod rest_answers;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +21,7 @@ use fipple_emulator::Time;
 use fipple_emulator::journal::Entry;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{NodeState, Observer, Seen, World};
+use crate::engine::{NodeState, Observer, RestAnswer, Seen, World};
 use crate::scenario::Fault;
 
 /// One thing that must always hold.
@@ -34,6 +36,11 @@ pub(crate) trait Checker {
 
     /// Something breaks, or is mended.
     fn faulted(&mut self, _at: Time, _fault: &Fault, _begins: bool) {}
+
+    /// A node answered a request by REST, or did not.
+    fn answered(&mut self, _answer: &RestAnswer) -> Verdict {
+        Ok(())
+    }
 
     /// A node was looked at, as all are every second.
     fn sampled(&mut self, _sample: &Sample) -> Verdict {
@@ -51,8 +58,10 @@ fn all(node_ids: &[String]) -> Vec<Box<dyn Checker>> {
     vec![
         Box::new(one_controller::OneController::new(node_ids)),
         Box::new(no_step_twice::NoStepTwice::default()),
+        Box::new(epochs_rise::EpochsRise::default()),
+        Box::new(rest_answers::RestAnswers::default()),
         Box::new(bounded_queues::BoundedQueues),
-        Box::new(nodes_stay_up::NodesStayUp),
+        Box::new(nodes_stay_up::NodesStayUp::default()),
         Box::new(no_ghost_calls::NoGhostCalls),
         Box::new(calls_are_served::CallsAreServed),
         Box::new(replicas_converge::ReplicasConverge),
@@ -82,6 +91,8 @@ pub(crate) struct Sample {
     pub(crate) at: Time,
     pub(crate) node: usize,
     pub(crate) state: NodeState,
+    /// How many other nodes there are.
+    pub(crate) peers: usize,
     /// Requests to peers that wait for an answer; `None` where the node does not work.
     pub(crate) requests_in_flight: Option<u64>,
 }
@@ -99,8 +110,15 @@ pub(crate) struct Rest<'a> {
     pub(crate) acknowledged: &'a BTreeMap<usize, u64>,
 }
 
-/// The channels that a node lists, by their uuids; or why it does not.
-pub(crate) type Listing = Result<BTreeMap<String, Listed>, String>;
+/// What a node lists.
+pub(crate) struct Listing {
+    /// When it was asked.
+    pub(crate) asked: Time,
+    /// When it answered.
+    pub(crate) at: Time,
+    /// The channels, by their uuids; or why there are none.
+    pub(crate) channels: Result<BTreeMap<String, Listed>, String>,
+}
 
 /// A channel as REST lists it.
 #[derive(Debug, Clone, Deserialize)]
@@ -150,6 +168,10 @@ impl Checks {
 
     pub(crate) fn faulted(&mut self, at: Time, fault: &Fault, begins: bool) {
         self.checkers.iter_mut().for_each(|checker| checker.faulted(at, fault, begins));
+    }
+
+    pub(crate) fn answered(&mut self, answer: &RestAnswer) {
+        self.each(answer.at, |checker| checker.answered(answer));
     }
 
     pub(crate) fn sampled(&mut self, sample: &Sample) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use fipple_emulator::Time;
 
-use super::{Checker, Finding, Listed, Rest, Verdict};
-use crate::engine::Place;
+use super::{Checker, Finding, Listed, Listing, Rest, Verdict};
+use crate::engine::{Place, World};
 
 pub(super) struct NoGhostCalls;
 
@@ -19,25 +19,20 @@ impl Checker for NoGhostCalls {
 
     fn at_rest(&mut self, rest: &Rest<'_>) -> Verdict {
         rest.listings.iter().try_for_each(|(node, listing)| {
-            let node = Place::Node(*node);
-            let listing =
-                listing.as_ref().map_err(|why| Finding::new(format!("{node} lists nothing: {why}")))?;
-            check(rest, listing).map_err(|what| Finding::new(format!("{node} {what}")))
+            let found = |what| Finding::new(format!("{} {what}", Place::Node(*node)));
+            let channels = listing.channels.as_ref().map_err(|why| found(format!("lists nothing: {why}")))?;
+            check_listed(rest, listing.asked, channels).map_err(found)?;
+            check_living(rest, listing, channels).map_err(found)
         })
     }
 }
 
-fn check(rest: &Rest<'_>, listing: &BTreeMap<String, Listed>) -> Result<(), String> {
-    let now = rest.world.now();
-    for listed in listing.values() {
+/// Whether what is listed is there.
+fn check_listed(rest: &Rest<'_>, asked: Time, channels: &BTreeMap<String, Listed>) -> Result<(), String> {
+    for listed in channels.values() {
         let number = listed.switch.strip_prefix("fs").and_then(|number| number.parse::<usize>().ok());
-        let switch = number.and_then(|number| rest.world.switch(number.checked_sub(1)?));
-        let Some(switch) = switch else { return Err(format!("lists {listed:?} of no such switch")) };
-        // Switch time counts from the switch's start.
-        let record = switch.ledger().call(&listed.uuid);
-        let gone =
-            record.is_none_or(|call| call.ended.is_some_and(|ended| own_age_us(switch, ended) > UNKNOWN_US));
-        if gone {
+        let life = number.and_then(|number| Life::of(rest.world, number.checked_sub(1)?, &listed.uuid));
+        if life.is_none_or(|life| life.ended.is_some_and(|ended| asked.micros_since(ended) > UNKNOWN_US)) {
             return Err(format!("lists {}, which {} does not have", listed.uuid, listed.switch));
         }
         let owned = listed
@@ -48,20 +43,41 @@ fn check(rest: &Rest<'_>, listing: &BTreeMap<String, Listed>) -> Result<(), Stri
             return Err(format!("lists {} with an owner that is no node: {:?}", listed.uuid, listed.owner));
         }
     }
+    Ok(())
+}
+
+/// Whether all that lived from before the question to after the answer is listed.
+fn check_living(
+    rest: &Rest<'_>,
+    listing: &Listing,
+    channels: &BTreeMap<String, Listed>,
+) -> Result<(), String> {
     for number in 0..rest.world.switch_count() {
         let Some(switch) = rest.world.switch(number) else { continue };
-        for uuid in switch.living_channels() {
-            let young =
-                switch.ledger().call(uuid).is_none_or(|call| own_age_us(switch, call.created) <= UNKNOWN_US);
-            if !young && !listing.contains_key(&**uuid) {
-                return Err(format!("does not list {uuid} of {} at {} us", Place::Switch(number), now.0));
+        for call in switch.ledger().calls() {
+            let Some(life) = Life::of(rest.world, number, &call.uuid) else { continue };
+            let lived = listing.asked.micros_since(life.created) > UNKNOWN_US
+                && life.ended.is_none_or(|ended| ended > listing.at);
+            if lived && !channels.contains_key(&*call.uuid) {
+                return Err(format!("does not list {} of {}", call.uuid, Place::Switch(number)));
             }
         }
     }
     Ok(())
 }
 
-/// How long ago something was, by a switch's own clock.
-fn own_age_us(switch: &fipple_emulator::Switch, moment: Time) -> u64 {
-    switch.now().micros_since(moment)
+/// When a leg lived, in the world's time.
+struct Life {
+    created: Time,
+    ended: Option<Time>,
+}
+
+impl Life {
+    fn of(world: &World, switch: usize, uuid: &str) -> Option<Self> {
+        let record = world.switch(switch)?.ledger().call(uuid)?;
+        let started = world.switch_started(switch)?;
+        // A switch's own time counts from its start.
+        let in_world = |own: Time| Time(started.0 + own.0);
+        Some(Self { created: in_world(record.created), ended: record.ended.map(in_world) })
+    }
 }

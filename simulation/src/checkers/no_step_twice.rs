@@ -1,4 +1,4 @@
-//! No step of a flow runs twice on a call.
+//! No step of a flow, and no command by REST, runs twice on a call.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,21 @@ use crate::engine::{Place, Seen};
 use crate::scenario::Fault;
 
 /// Steps are not yet checked and marked in the channel's own thread.
-const UNFENCED: &str = "a step runs again after its controller was disturbed";
-
-/// A controller that was disturbed so long before a step may not have heard what became of it, or may still give commands
-/// that another's have overtaken: as long as [`super::one_controller`] excuses it.
-const UNFENCED_US: u64 = 23_000_000;
+const UNFENCED: &str = "a step or command runs again after its controller was disturbed";
 
 #[derive(Default)]
 pub(super) struct NoStepTwice {
-    /// When each step of each call began, and by which node's command.
-    begun: BTreeMap<(usize, String, u32), (Time, Option<usize>)>,
+    /// When each step or command of each call began, and by which node.
+    begun: BTreeMap<(usize, String, What), (Time, Option<usize>)>,
     disturbances: Disturbances,
+}
+
+/// What is to run once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum What {
+    Step(u32),
+    /// A command that REST took, by its id.
+    Command(String),
 }
 
 impl Checker for NoStepTwice {
@@ -35,30 +39,35 @@ impl Checker for NoStepTwice {
     }
 
     fn happened(&mut self, seen: &Seen<'_>, entry: &Entry) -> Verdict {
-        let (uuid, application_uuid, application, connection) = match entry {
-            Entry::Started { uuid, application_uuid, application, connection, .. } => {
-                (uuid, application_uuid, application, connection)
-            }
-            _ => return Ok(()),
+        let Entry::Started { uuid, application_uuid, application, connection, .. } = entry else {
+            return Ok(());
         };
-        let Some((step, _)) = parse_step_uuid(uuid, application_uuid) else { return Ok(()) };
+        let Some(what) = what_is(uuid, application_uuid) else { return Ok(()) };
         let node = connection.and_then(|connection| seen.node_of(connection));
-        let key = (seen.switch, uuid.to_string(), step);
+        let key = (seen.switch, uuid.to_string(), what.clone());
         let Some((first, first_node)) = self.begun.get(&key).copied() else {
             self.begun.insert(key, (seen.at, node));
             return Ok(());
         };
+        let switch = Place::Switch(seen.switch);
         let names = |node: Option<usize>| node.map_or("nobody".into(), |node| Place::Node(node).to_string());
-        let what = format!(
-            "step {step} ({application}) of call {uuid} on {}: by {} at {} us, again by {}",
-            Place::Switch(seen.switch),
+        let seen_as = format!(
+            "{what:?} ({application}) of call {uuid} on {switch}: by {} at {} us, again by {}",
             names(first_node),
             first.0,
             names(node)
         );
-        let disturbed = |node: usize| self.disturbances.last(Place::Node(node), seen.at);
-        let last = [first_node, node].into_iter().flatten().map(disturbed).max().unwrap_or_default();
-        let excused = last.0 > 0 && last.0.saturating_add(UNFENCED_US) >= first.0;
-        Err(Finding { known: excused.then_some(UNFENCED), what })
+        let nodes = [first_node, node].into_iter().flatten().map(Place::Node);
+        let places: Vec<Place> = nodes.chain([switch]).collect();
+        let known = self.disturbances.excuse(&places, seen.at).then_some(UNFENCED);
+        Err(Finding { known, what: seen_as })
     }
+}
+
+/// What an execution is, by the `Event-UUID` that fipple gave it.
+fn what_is(uuid: &str, application_uuid: &str) -> Option<What> {
+    if application_uuid.starts_with("command-") {
+        return Some(What::Command(application_uuid.to_owned()));
+    }
+    parse_step_uuid(uuid, application_uuid).map(|(step, _)| What::Step(step))
 }

@@ -1,8 +1,7 @@
 //! At every moment one node at most controls the calls of a switch: the one that holds its gate.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use fipple::limits::{GATE_CHECK_MS, SWITCH_REPLY_TIMEOUT_MS};
 use fipple_emulator::Time;
 use fipple_emulator::journal::Entry;
 
@@ -15,20 +14,16 @@ use crate::scenario::Fault;
 /// the gate goes on until it hears of it.
 const UNFENCED: &str = "a stale controller commands until it reads the gate";
 
-/// How long that may take after the last disturbance: the pause between two readings, the longest wait for an answer, and
-/// what TCP had not got through, which it sends again as long after a cut as the cut was: 15 s in the swarm.
-const UNFENCED_US: u64 = (GATE_CHECK_MS + SWITCH_REPLY_TIMEOUT_MS + 16_000) * 1_000;
-
 pub(super) struct OneController {
     node_ids: Vec<String>,
-    /// When a node was last seen to hold a switch's gate.
-    held: BTreeMap<(usize, usize), Time>,
+    /// Which nodes have held which switch's gate.
+    held: BTreeSet<(usize, usize)>,
     disturbances: Disturbances,
 }
 
 impl OneController {
     pub(super) fn new(node_ids: &[String]) -> Self {
-        Self { node_ids: node_ids.to_vec(), held: BTreeMap::new(), disturbances: Disturbances::default() }
+        Self { node_ids: node_ids.to_vec(), held: BTreeSet::new(), disturbances: Disturbances::default() }
     }
 
     /// The node that holds the gate of the switch.
@@ -50,19 +45,18 @@ impl Checker for OneController {
     fn happened(&mut self, seen: &Seen<'_>, entry: &Entry) -> Verdict {
         let holder = self.holder(seen);
         if let Some(holder) = holder {
-            self.held.insert((seen.switch, holder), seen.at);
+            self.held.insert((seen.switch, holder));
         }
         let Entry::Command { connection, line } = entry else { return Ok(()) };
         let Some(node) = seen.node_of(*connection).filter(|_| controls_a_call(line)) else { return Ok(()) };
         if holder == Some(node) {
             return Ok(());
         }
-        let held = self.held.get(&(seen.switch, node)).copied();
+        let held = self.held.contains(&(seen.switch, node));
         let holder = holder.map_or("nobody".to_owned(), |holder| Place::Node(holder).to_string());
         let (switch, node) = (Place::Switch(seen.switch), Place::Node(node));
         let what = format!("{node} says {line:?} to {switch}, whose gate {holder} holds");
-        let disturbed = self.disturbances.last(node, seen.at).max(self.disturbances.last(switch, seen.at));
-        let excused = held.is_some_and(|held| seen.at.micros_since(held.max(disturbed)) <= UNFENCED_US);
+        let excused = held && self.disturbances.excuse(&[node, switch], seen.at);
         Err(Finding { known: excused.then_some(UNFENCED), what })
     }
 }

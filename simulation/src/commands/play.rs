@@ -1,7 +1,7 @@
 //! What `run`, `sweep` and `check-determinism` have in common: which scenario is played.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
@@ -29,6 +29,11 @@ fn up_to(limit: usize) -> RangedU64ValueParser<usize> {
 }
 
 impl PlayArguments {
+    /// The scenario of a file, as it is there.
+    pub(crate) fn of_file(path: &Path) -> Self {
+        Self { nodes: None, switches: None, scenario: Some(path.to_owned()), plant: None }
+    }
+
     /// The scenario of a seed.
     pub(crate) fn scenario(&self, seed: u64) -> Result<Scenario, Error> {
         let mut scenario = match &self.scenario {
@@ -68,8 +73,12 @@ impl PlayArguments {
     pub(crate) fn replay_command(&self, seed: u64) -> String {
         let mut command = format!("fipple-sim run --seed {seed}");
         for argument in self.as_arguments() {
+            let argument = argument.to_string_lossy();
+            let is_plain = argument.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+            // A single quote ends the quotes, stands quoted by itself, and begins them anew.
+            let quoted = format!("'{}'", argument.replace('\'', "'\\''"));
             command.push(' ');
-            command.push_str(&argument.to_string_lossy());
+            command.push_str(if is_plain { &argument } else { &quoted });
         }
         command
     }

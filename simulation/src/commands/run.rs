@@ -52,8 +52,9 @@ pub(crate) fn run(arguments: &RunArguments) -> ExitCode {
 }
 
 fn outcome(arguments: &RunArguments) -> Result<ExitCode, Error> {
-    let scenario = arguments.play.scenario(arguments.seed.unwrap_or(DEFAULT_SEED))?;
+    let mut scenario = arguments.play.scenario(arguments.seed.unwrap_or(DEFAULT_SEED))?;
     let seed = arguments.seed.or(scenario.seed).unwrap_or(DEFAULT_SEED);
+    scenario.seed = Some(seed);
     if arguments.print_scenario {
         print(&scenario.to_toml());
         return Ok(ExitCode::SUCCESS);

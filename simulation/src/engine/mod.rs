@@ -111,7 +111,7 @@ impl World {
         clock::set_world(Time(0));
         clock::set_local(None, "");
         decide(Clocks { unix: clock::unix, monotonic: clock::monotonic }, Stream::new(seed, "world.libc"));
-        let fabric = Fabric::new(Stream::new(seed, "network"), trace);
+        let fabric = Fabric::new(seed, trace);
         fabric.set_quality(quality);
         let client_id = fabric.add_host("client", IpAddr::V4(Ipv4Addr::new(10, 0, 2, 1)));
         let client = ClientHost::start(&fabric, client_id, seed, Time(0))?;
@@ -198,6 +198,11 @@ impl World {
         Some(self.switches.get(switch)?.host.as_ref()?.switch())
     }
 
+    /// When a switch was started, from which its own time counts; `None` while it does not work.
+    pub fn switch_started(&self, switch: usize) -> Option<Time> {
+        Some(self.switches.get(switch)?.host.as_ref()?.started())
+    }
+
     /// The network.
     pub fn fabric(&self) -> &Fabric {
         &self.fabric
@@ -267,7 +272,7 @@ impl World {
         site.host = Some(host);
     }
 
-    /// Kills a switch: its connections are reset, its calls are gone.
+    /// Kills a switch: the system closes its connections, its calls are gone.
     pub fn kill_switch(&mut self, switch: usize) {
         if let Some(host) = self.switches.get_mut(switch).and_then(|site| site.host.take()) {
             host.kill();

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fipple::Node;
 use fipple::cluster::Identity;
 use fipple::config::Config;
+use fipple_crdt::Edit;
 use fipple_determinism::Stream;
 use fipple_emulator::Time;
 use futures_util::FutureExt;
+use serde_json::{Map, Value};
 
 use super::runtime::{ClockError, RuntimeHost};
 use crate::error::Error;
@@ -19,6 +21,9 @@ use crate::network::{Fabric, HostId};
 pub(crate) const QUIC_PORT: u16 = 7400;
 /// Where every simulated node serves REST.
 pub(crate) const API_PORT: u16 = 8000;
+
+/// Writes and syncs that one write of a document takes at most: the power fails before, between and after all of them.
+const OPERATIONS_OF_A_WRITE: u64 = 40;
 
 /// What the process on the machine is doing.
 enum Process {
@@ -178,18 +183,34 @@ impl NodeHost {
     /// Kills the process, as SIGKILL does: the system closes its sockets.
     pub(super) fn kill(&mut self) {
         let Some(mut running) = self.running.take() else { return };
+        // What destructors still do reaches neither the disk nor, since nothing runs any more, the network.
+        self.machine.disk.end_life();
         let process = std::mem::replace(&mut *lock(&self.process), Process::Ended(None));
-        running.enter(|_| drop(process));
+        running.enter(|_| {
+            // Replication holds the node that holds it.
+            if let Process::Up(node) = &process {
+                node.documents().shutdown();
+            }
+            drop(process);
+        });
         drop(running);
         // What a node that was not shut down keeps alive by itself is the system's to close.
         self.fabric.close_all(self.id);
     }
 
-    /// The power fails: nobody is told anything, and what was not synced may be lost.
+    /// The power fails while the node writes something: nobody is told anything, and what was not synced may be lost.
     pub(super) fn power_off(&mut self, chance: &mut Stream) {
         self.fabric.switch_off(self.id);
-        self.kill();
+        let last_operation = chance.in_range(0..=OPERATIONS_OF_A_WRITE) as usize;
+        self.machine.disk.fail_after(last_operation);
+        let document = format!("member.{}", self.node_id);
+        let edit =
+            Edit::Patch(Map::from_iter([("interrupted".to_owned(), Value::from(chance.next_u64() >> 32))]));
+        // Nobody is there any more to be told what came of it.
+        let _ = self.ask(async |node| node.documents().write("cluster", &document, edit).await);
+        self.machine.disk.end_life();
         self.machine.disk.lose_power(chance);
+        self.kill();
     }
 
     /// From now on the disk only says that it has synced.

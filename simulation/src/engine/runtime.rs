@@ -69,7 +69,10 @@ impl RuntimeHost {
     pub(super) fn enter<R>(&mut self, act: impl FnOnce(&Runtime) -> R) -> R {
         let outer = self.libc.take().and_then(exchange);
         clock::set_local(Some(self.clock), &self.name);
+        // tokio's clock is the machine's only inside its runtime; elsewhere it would be the real machine's.
+        let context = self.runtime.enter();
         let result = act(&self.runtime);
+        drop(context);
         clock::set_local(None, "");
         self.libc = outer.and_then(exchange);
         result

@@ -31,6 +31,20 @@ pub(super) struct SwitchHost {
     last_connection: u64,
 }
 
+/// Sees the switch, and when it is.
+type Observe<'a> = dyn FnMut(Time, &mut SwitchHost) + 'a;
+
+/// Bytes cut behind every empty line, where a command ends.
+fn commands(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let end = rest.windows(2).position(|window| window == b"\n\n").map_or(rest.len(), |at| at + 2);
+        let (command, behind) = rest.split_at(end);
+        rest = behind;
+        (!command.is_empty()).then_some(command)
+    })
+}
+
 /// One Event Socket connection.
 struct Socket {
     end: ConnectionEnd,
@@ -71,6 +85,11 @@ impl SwitchHost {
         &self.switch
     }
 
+    /// When it was started.
+    pub(super) fn started(&self) -> Time {
+        self.started
+    }
+
     /// Where a connection's controller is.
     pub(super) fn controller(&self, connection: ConnectionId) -> Option<IpAddr> {
         self.controllers.get(&connection).copied()
@@ -86,7 +105,9 @@ impl SwitchHost {
     }
 
     /// Lets the switch run until the world's time is `until`; `observe` sees it after every single thing that happens.
-    pub(super) fn run(&mut self, until: Time, observe: &mut dyn FnMut(Time, &mut Self)) {
+    pub(super) fn run(&mut self, until: Time, observe: &mut Observe<'_>) {
+        // What was done to the switch between two steps has happened by now.
+        observe(clock::now(), self);
         loop {
             let arrival = self.fabric.next_arrival(self.id);
             let timeout = self.next_timeout();
@@ -96,7 +117,7 @@ impl SwitchHost {
             clock::set_world(at);
             if arrival == Some(at) {
                 if let Some(arrived) = self.fabric.deliver(self.id, at) {
-                    self.arrive(at, arrived);
+                    self.arrive(at, arrived, observe);
                 }
             } else {
                 self.switch.on_timeout(self.own_time(at));
@@ -119,7 +140,7 @@ impl SwitchHost {
         self.switch.take_journal()
     }
 
-    fn arrive(&mut self, at: Time, arrived: Arrived) {
+    fn arrive(&mut self, at: Time, arrived: Arrived, observe: &mut Observe<'_>) {
         let own = self.own_time(at);
         match arrived {
             Arrived::Connected(end) => {
@@ -132,21 +153,28 @@ impl SwitchHost {
             }
             Arrived::Changed(end) => {
                 if let Some(id) = self.ends.get(&end).copied() {
-                    self.receive(own, id, end);
+                    self.receive(at, id, end, observe);
                 } else if let Some(request) = self.connecting.get(&end).copied() {
-                    self.connected(own, end, request);
+                    self.connected(at, end, request, observe);
                 }
             }
             Arrived::Datagram | Arrived::Nothing => {}
         }
     }
 
-    /// Takes what a connection has to say.
-    fn receive(&mut self, own: Time, id: ConnectionId, end: ConnectionEnd) {
+    /// Takes what a connection has to say, one command after the other, and shows each.
+    fn receive(&mut self, at: Time, id: ConnectionId, end: ConnectionEnd, observe: &mut Observe<'_>) {
+        let own = self.own_time(at);
         loop {
             let readable = self.fabric.lock().read(end, usize::MAX);
             match readable {
-                Readable::Bytes(bytes) => self.switch.handle(own, Input::Received(id, &bytes)),
+                Readable::Bytes(bytes) => {
+                    for command in commands(&bytes) {
+                        self.switch.handle(own, Input::Received(id, command));
+                        self.carry_out();
+                        observe(at, self);
+                    }
+                }
                 Readable::Nothing => break,
                 Readable::End | Readable::Failed(_) => {
                     self.switch.handle(own, Input::Closed(id));
@@ -193,7 +221,8 @@ impl SwitchHost {
     }
 
     /// Takes note of whether a controller has answered.
-    fn connected(&mut self, own: Time, end: ConnectionEnd, request: ConnectId) {
+    fn connected(&mut self, at: Time, end: ConnectionEnd, request: ConnectId, observe: &mut Observe<'_>) {
+        let own = self.own_time(at);
         let mut state = self.fabric.lock();
         match state.is_established(end) {
             Ok(false) => {}
@@ -203,7 +232,7 @@ impl SwitchHost {
                 self.connecting.remove(&end);
                 let id = self.add(end, peer);
                 self.switch.handle(own, Input::Opened(request, id));
-                self.receive(own, id, end);
+                self.receive(at, id, end, observe);
             }
             Err(_) => {
                 state.close(end);

@@ -47,7 +47,7 @@ impl Lab {
         clock::set_world(Time(0));
         let clocks = Clocks { unix: clock::unix, monotonic: clock::monotonic };
         decide(clocks, Stream::new(1, "world.libc"));
-        let fabric = Fabric::new(Stream::new(1, "network"), Trace::default());
+        let fabric = Fabric::new(1, Trace::default());
         fabric.set_quality(quality);
         let ids = [0, 1].map(|host| fabric.add_host(&format!("m{host}"), address(host, 0).ip()));
         let start = |host: usize, error| {

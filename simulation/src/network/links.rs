@@ -31,8 +31,11 @@ impl Default for LinkQuality {
 }
 
 /// All links of a network.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Links {
+    seed: u64,
+    /// Each direction has chance of its own: one packet more here changes nothing elsewhere.
+    chances: BTreeMap<(HostId, HostId), Stream>,
     default: LinkQuality,
     special: BTreeMap<(HostId, HostId), LinkQuality>,
     /// Cut directions, and by how many faults each.
@@ -41,7 +44,28 @@ pub(super) struct Links {
     off: BTreeSet<HostId>,
 }
 
+/// When a packet arrives, in time from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Passage {
+    /// `None` if it is lost.
+    pub(super) arrives: Option<Duration>,
+    /// When it arrives once more, if it does.
+    pub(super) again: Option<Duration>,
+}
+
 impl Links {
+    /// Links whose whole chance follows from `seed`.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            chances: BTreeMap::new(),
+            default: LinkQuality::default(),
+            special: BTreeMap::new(),
+            cut: BTreeMap::new(),
+            off: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn set_default(&mut self, quality: LinkQuality) {
         self.default = quality;
     }
@@ -80,26 +104,24 @@ impl Links {
         Duration::from_millis(all.map(|quality| quality.latency_min_ms).min().unwrap_or(1).max(1))
     }
 
-    /// How long a packet takes that is sent now; `None` if it is lost.
-    pub(super) fn pass(&self, from: HostId, to: HostId, random: &mut Stream) -> Option<Duration> {
+    /// What becomes of a packet that is sent now.
+    pub(super) fn pass(&mut self, from: HostId, to: HostId) -> Passage {
         let quality = self.quality(from, to);
-        // Drawn first, so that a cut link changes nothing about what follows elsewhere.
-        let lost = random.happens(quality.loss_ppm);
-        let latency = Self::latency(quality, random);
         let closed = self.cut.contains_key(&(from, to)) || self.off.contains(&from) || self.off.contains(&to);
-        (!lost && !closed).then_some(latency)
+        let seed = self.seed;
+        let chance = self.chances.entry((from, to));
+        let chance = chance.or_insert_with(|| Stream::new(seed, &format!("link.{}.{}", from.0, to.0)));
+        // All is drawn, whatever is used: what the link does to this packet changes nothing for the next.
+        let (lost, doubled) = (chance.happens(quality.loss_ppm), chance.happens(quality.duplication_ppm));
+        let [first, second] = [(); 2].map(|()| latency(quality, chance));
+        let arrives = (!lost && !closed).then_some(first);
+        Passage { arrives, again: arrives.filter(|_| doubled).map(|_| second) }
     }
+}
 
-    /// How long the twin of a datagram takes, if it has one.
-    pub(super) fn twin(&self, from: HostId, to: HostId, random: &mut Stream) -> Option<Duration> {
-        let quality = self.quality(from, to);
-        random.happens(quality.duplication_ppm).then(|| Self::latency(quality, random))
-    }
-
-    fn latency(quality: LinkQuality, random: &mut Stream) -> Duration {
-        let (min, max) = (quality.latency_min_ms.max(1), quality.latency_max_ms);
-        Duration::from_micros(random.in_range(min * 1_000..=max.max(min) * 1_000))
-    }
+fn latency(quality: LinkQuality, chance: &mut Stream) -> Duration {
+    let (min, max) = (quality.latency_min_ms.max(1), quality.latency_max_ms);
+    Duration::from_micros(chance.in_range(min * 1_000..=max.max(min) * 1_000))
 }
 
 #[cfg(test)]
@@ -111,28 +133,26 @@ mod tests {
 
     #[test]
     fn a_cut_holds_until_every_fault_that_made_it_is_healed() {
-        let mut links = Links::default();
-        let mut random = Stream::new(1, "network");
+        let mut links = Links::new(1);
         for _ in 0..2 {
             links.set_cut(A, B, true);
         }
         links.set_cut(A, B, false);
-        assert_eq!(links.pass(A, B, &mut random), None);
-        assert!(links.pass(B, A, &mut random).is_some(), "one direction only");
+        assert_eq!(links.pass(A, B).arrives, None);
+        assert!(links.pass(B, A).arrives.is_some(), "one direction only");
         links.set_cut(A, B, false);
-        assert!(links.pass(A, B, &mut random).is_some());
+        assert!(links.pass(A, B).arrives.is_some());
         links.set_off(B, true);
-        assert!(links.pass(A, B, &mut random).is_none() && links.pass(B, A, &mut random).is_none());
+        assert!(links.pass(A, B).arrives.is_none() && links.pass(B, A).arrives.is_none());
     }
 
     #[test]
     fn latency_and_loss_are_what_the_link_says() {
-        let mut links = Links::default();
-        let mut random = Stream::new(1, "network");
+        let mut links = Links::new(1);
         let quality =
             LinkQuality { latency_min_ms: 2, latency_max_ms: 3, loss_ppm: 250_000, duplication_ppm: 0 };
         links.set(A, B, Some(quality));
-        let passed: Vec<_> = (0..10_000).filter_map(|_| links.pass(A, B, &mut random)).collect();
+        let passed: Vec<_> = (0..10_000).filter_map(|_| links.pass(A, B).arrives).collect();
         assert!((7_300..7_700).contains(&passed.len()), "{}", passed.len());
         assert!(passed.iter().all(|latency| (2_000..=3_000).contains(&latency.as_micros())));
         assert_eq!(links.latency_min(), Duration::from_millis(2));

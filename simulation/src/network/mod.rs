@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fipple_determinism::Stream;
 use fipple_emulator::Time;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -54,7 +53,6 @@ pub(crate) struct State {
     links: Links,
     tcp: Tcp,
     sequence: u64,
-    random: Stream,
     trace: Trace,
     /// What is done to the bytes of TCP on their way from one machine to another.
     rewriting: BTreeMap<(HostId, HostId), Rewrite>,
@@ -75,16 +73,15 @@ struct HostPorts {
 }
 
 impl Fabric {
-    /// A network without machines. All its chance comes from `random`, and all that happens is told to `trace`.
-    pub fn new(random: Stream, trace: Trace) -> Self {
+    /// A network without machines. All its chance follows from `seed`, and all that happens is told to `trace`.
+    pub fn new(seed: u64, trace: Trace) -> Self {
         let state = State {
             hosts: Vec::new(),
             addresses: BTreeMap::new(),
             names: BTreeMap::new(),
-            links: Links::default(),
+            links: Links::new(seed),
             tcp: Tcp::default(),
             sequence: 0,
-            random,
             trace,
             rewriting: BTreeMap::new(),
         };
@@ -245,9 +242,8 @@ impl State {
         let hash = xxh3_64(&bytes);
         let len = bytes.len();
         self.trace.record(now, format_args!("udp {from} > {to} {len} {hash:016x}"));
-        let first = self.links.pass(source, target, &mut self.random);
-        let second = first.and_then(|_| self.links.twin(source, target, &mut self.random));
-        for latency in [first, second].into_iter().flatten() {
+        let passage = self.links.pass(source, target);
+        for latency in [passage.arrives, passage.again].into_iter().flatten() {
             self.post(target, now + latency, Payload::Datagram { from, to, bytes: bytes.clone() });
         }
     }

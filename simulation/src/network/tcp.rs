@@ -83,6 +83,8 @@ pub(super) struct Listening {
 pub(super) struct End {
     host: HostId,
     pub(super) address: SocketAddr,
+    /// The machine has heard of the connection: the accepting one has not before it is connected to.
+    is_known: bool,
     established: bool,
     /// The program has let go of it, or the machine was switched off.
     gone: bool,
@@ -105,10 +107,11 @@ pub(super) struct End {
 }
 
 impl End {
-    fn new(host: HostId, address: SocketAddr) -> Self {
+    fn new(host: HostId, address: SocketAddr, is_known: bool) -> Self {
         Self {
             host,
             address,
+            is_known,
             established: false,
             gone: false,
             failure: None,
@@ -157,7 +160,7 @@ impl Tcp {
 
     /// Forgets every end on a machine, without a word to the other ends.
     pub(super) fn forget_host(&mut self, host: HostId) {
-        for end in self.connections.values_mut().flatten().filter(|end| end.host == host) {
+        for end in self.connections.values_mut().flatten().filter(|end| end.host == host && end.is_known) {
             end.gone = true;
             end.unsent.clear();
             end.inbound.clear();
@@ -179,7 +182,7 @@ impl State {
         let target = self.host_of(to.ip()).ok_or(io::ErrorKind::HostUnreachable)?;
         self.tcp.last += 1;
         let connection = self.tcp.last;
-        self.tcp.connections.insert(connection, [End::new(host, from), End::new(target, to)]);
+        self.tcp.connections.insert(connection, [End::new(host, from, true), End::new(target, to, false)]);
         let end = ConnectionEnd { connection, side: Side::Client };
         self.transmit(end, Segment::Connect);
         Ok(end)
@@ -293,7 +296,7 @@ impl State {
         for (connection, ends) in &self.tcp.connections {
             for side in [Side::Client, Side::Server] {
                 let end = &ends[side as usize];
-                if end.host == host && !end.gone {
+                if end.host == host && end.is_known && !end.gone {
                     open.push(ConnectionEnd { connection: *connection, side });
                 }
             }
@@ -314,7 +317,9 @@ impl State {
 
     /// Sends a segment behind all others of its direction.
     fn transmit(&mut self, end: ConnectionEnd, segment: Segment) {
-        let Some(own) = self.tcp.end(end).filter(|own| own.failure.is_none()) else { return };
+        let is_reset = matches!(segment, Segment::Reset);
+        let speaks = |own: &&mut End| own.failure.is_none() || is_reset;
+        let Some(own) = self.tcp.end(end).filter(speaks) else { return };
         if !own.unsent.is_empty() {
             own.unsent.push_back(segment);
         } else if let Some(segment) = self.try_send(end, segment) {
@@ -330,7 +335,7 @@ impl State {
         let now = clock::now();
         let line = describe(&segment);
         self.trace.record(now, format_args!("tcp {} > {} {line}", from.address, to.address));
-        let Some(latency) = self.links.pass(source, target, &mut self.random) else { return Some(segment) };
+        let Some(latency) = self.links.pass(source, target).arrives else { return Some(segment) };
         let own = self.tcp.end(end)?;
         let at = own.last_arrival.max(now + latency);
         own.last_arrival = at;
@@ -402,6 +407,7 @@ impl State {
             waker.wake();
         }
         if let Some(own) = self.tcp.end(end) {
+            own.is_known = true;
             own.established = true;
         }
         self.transmit(end, Segment::Accept);

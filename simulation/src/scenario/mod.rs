@@ -89,6 +89,12 @@ pub enum PlantedBug {
     ChangedSteps,
     /// Nodes acknowledge writes that they have not made.
     ForgottenWrites,
+    /// Every command that REST took comes to its switch twice.
+    RepeatedCommands,
+    /// Every third step bears the epoch before.
+    FallingEpochs,
+    /// REST answers that it failed where it did not.
+    FailingRest,
 }
 
 impl Default for Scenario {
