@@ -334,6 +334,17 @@ impl Switch {
         }
     }
 
+    /// Whoever was called is a call of its own again.
+    pub(crate) fn is_its_own_call(&mut self, uuid: &Uuid) {
+        let own = Arc::clone(uuid);
+        self.modify(uuid, |channel| {
+            if channel.variables.get("call_uuid").is_some_and(|call| *call != *own) {
+                channel.variables.set("call_uuid", &*own);
+            }
+            channel.call_uuid = own;
+        });
+    }
+
     /// The last events of a channel whose applications have unwound.
     pub(crate) fn finish(&mut self, uuid: &Uuid) {
         self.drop_queue(uuid);
@@ -348,14 +359,7 @@ impl Switch {
         });
         self.set_call_state(uuid, CallState::Hangup);
         self.release_others(uuid);
-        let own = Arc::clone(uuid);
-        self.modify(uuid, |channel| {
-            if channel.variables.get("call_uuid").is_some_and(|call| *call != *own) {
-                // Whoever was called is a call of its own again.
-                channel.variables.set("call_uuid", &*own);
-            }
-            channel.call_uuid = own;
-        });
+        self.is_its_own_call(uuid);
         self.enter_state(uuid, State::Reporting);
         let cause = self
             .channels

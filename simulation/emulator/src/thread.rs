@@ -200,7 +200,12 @@ impl Switch {
     fn after_bridge(&mut self, uuid: &Uuid) {
         let parks =
             self.channels.get(uuid).is_some_and(|channel| channel.variables.is_true("park_after_bridge"));
-        if parks { self.enter(uuid, Next::Park) } else { self.enter_state(uuid, State::Execute) }
+        if parks {
+            self.enter(uuid, Next::Park);
+        } else {
+            self.set_variable(uuid, "call_uuid", &**uuid);
+            self.enter_state(uuid, State::Execute);
+        }
     }
 
     /// Puts a state that lasts on the stack: it waits like an application, but is none.

@@ -302,6 +302,7 @@ impl Switch {
         let partner_cause = partner.as_ref().and_then(|partner| self.ended_cause_of(partner));
         let hung_up = self.channels.get(uuid).is_some_and(|channel| channel.hangup.is_some());
         self.left_bridge(uuid, partner_cause);
+        self.is_its_own_call(uuid);
         let Some(partner) = partner else { return };
         self.modify(&partner, |channel| {
             if !hung_up && channel.next.is_none() {

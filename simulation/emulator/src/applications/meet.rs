@@ -75,11 +75,8 @@ impl Switch {
         if !self.comes_to_meet(other) {
             return self.hang_up(uuid, Cause::NORMAL_CLEARING, HungUpBy::Switch);
         }
-        self.modify(uuid, |channel| {
-            channel.variables.unset("uuid_bridge");
-            let own = channel.uuid.clone();
-            channel.variables.set("call_uuid", &*own);
-        });
+        self.modify(uuid, |channel| channel.variables.unset("uuid_bridge"));
+        self.set_variable(other, "call_uuid", &**other);
         for (one, another) in [(uuid, other), (other, uuid)] {
             let after = [("Application", "uuid_bridge"), ("Application-Data", &**another)];
             self.fire_channel_from(one, "CHANNEL_EXECUTE", "uuid_bridge_on_soft_execute", &[], &after);
