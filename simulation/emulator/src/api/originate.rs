@@ -26,6 +26,10 @@ fn parse(argument: &str) -> Option<(DialString, Then)> {
     let end = end_of_dial_string(argument)?;
     let (dial_string, rest) = (&argument[..end], argument[end..].trim());
     let mut dial_string = DialString::parse(dial_string);
+    // Quotes keep an application together with the spaces of its argument.
+    let quoted = rest.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
+    let unquoted = quoted.map(|(inside, after)| format!("{inside}{after}"));
+    let rest = unquoted.as_deref().unwrap_or(rest);
     let (then, rest) = match rest.strip_prefix('&') {
         Some(application) => {
             let end = application.rfind(')').unwrap_or(application.len());
@@ -80,6 +84,11 @@ mod tests {
         assert_eq!(dial_string.variables[3], ("originate_timeout".into(), "5".into()));
         let Then::Application(action) = then else { panic!("{then:?} is not an application") };
         assert_eq!(action, Action::new("playback", "tone_stream://%(1,2,3) x"));
+        let (dial_string, then) =
+            parse("null/b '&socket(127.0.0.1:8084 async full)' XML default Name").unwrap();
+        assert_eq!(dial_string.variables[0], ("origination_caller_id_name".into(), "Name".into()));
+        let Then::Application(action) = then else { panic!("{then:?} is not an application") };
+        assert_eq!(action, Action::new("socket", "127.0.0.1:8084 async full"));
         let (_, then) = parse("null/b 9001").unwrap();
         assert!(
             matches!(then, Then::Extension { number, context, .. } if number == "9001" && context == "default")
