@@ -6,6 +6,7 @@
 mod client;
 mod node_host;
 mod runtime;
+mod seen;
 mod switch_host;
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,7 @@ use std::time::Duration;
 use fipple::Node;
 use fipple::config::Config as NodeConfig;
 use fipple_determinism::{Clocks, Stream, decide, release};
-use fipple_emulator::journal::Entry;
-use fipple_emulator::{Config as SwitchConfig, ConnectionId, Switch, Time};
+use fipple_emulator::{Config as SwitchConfig, Switch, Time};
 
 use self::client::ClientHost;
 use self::node_host::{API_PORT, NodeHost};
@@ -31,6 +31,7 @@ use crate::trace::Trace;
 pub use client::{Purpose, RestAnswer, RestRequest};
 pub use node_host::NodeState;
 pub(crate) use node_host::QUIC_PORT;
+pub use seen::{Observer, Seen};
 pub(crate) use switch_host::EVENT_SOCKET_PORT;
 
 /// A machine of the world.
@@ -42,37 +43,6 @@ pub enum Place {
     Switch(usize),
     /// The machine of the REST clients.
     Client,
-}
-
-/// Sees what happens at the switches, each thing right after it has happened.
-pub trait Observer {
-    /// Something happened at a switch.
-    fn happened(&mut self, seen: &Seen<'_>, entry: &Entry);
-}
-
-/// Nobody looks.
-impl Observer for () {
-    fn happened(&mut self, _: &Seen<'_>, _: &Entry) {}
-}
-
-/// A switch right after something happened there.
-pub struct Seen<'a> {
-    /// When.
-    pub at: Time,
-    /// The switch's number.
-    pub switch: usize,
-    /// The switch itself.
-    pub state: &'a Switch,
-    host: &'a SwitchHost,
-    addresses: &'a [IpAddr],
-}
-
-impl Seen<'_> {
-    /// The number of the node at the other end of a connection.
-    pub fn node_of(&self, connection: ConnectionId) -> Option<usize> {
-        let address = self.host.controller(connection)?;
-        self.addresses.iter().position(|node| *node == address)
-    }
 }
 
 /// Machines, and the network between them.
