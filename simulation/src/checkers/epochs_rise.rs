@@ -16,8 +16,8 @@ const UNFENCED: &str = "a step of an earlier epoch runs after its controller was
 
 #[derive(Default)]
 pub(super) struct EpochsRise {
-    /// The last step of each call, with its epoch.
-    last: BTreeMap<(usize, String), (u32, u64)>,
+    /// The furthest step of each call, with its epoch: a stale one that came after it takes nothing back.
+    furthest: BTreeMap<(usize, String), (u64, u32)>,
     disturbances: Disturbances,
 }
 
@@ -33,8 +33,9 @@ impl Checker for EpochsRise {
     fn happened(&mut self, seen: &Seen<'_>, entry: &Entry) -> Verdict {
         let Entry::Started { uuid, application_uuid, connection, .. } = entry else { return Ok(()) };
         let Some((step, epoch)) = parse_step_uuid(uuid, application_uuid) else { return Ok(()) };
-        let key = (seen.switch, uuid.to_string());
-        let (last_step, last_epoch) = self.last.insert(key, (step, epoch)).unwrap_or((0, 0));
+        let furthest = self.furthest.entry((seen.switch, uuid.to_string())).or_default();
+        let (last_epoch, last_step) = *furthest;
+        *furthest = (*furthest).max((epoch, step));
         if epoch >= last_epoch && (last_step..=last_step + 1).contains(&step) {
             return Ok(());
         }
