@@ -209,7 +209,8 @@ impl Switch {
             let contents =
                 Contents { before: &before, channel: Some(uuid), variables: true, ..Contents::default() };
             let origin = ("sofia.c", "sofia_handle_sip_i_refer", "9698");
-            return self.fire_custom("sofia::error", origin, contents);
+            self.fire_custom("sofia::error", origin, contents);
+            return self.set_variable(uuid, "endpoint_disposition", "ATTENDED_TRANSFER_ERROR");
         };
         let caller = self.channels.get(uuid).and_then(|channel| channel.profile.as_ref());
         let caller = caller.map(|profile| profile.caller_id_number.clone()).unwrap_or_default();

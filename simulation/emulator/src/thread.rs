@@ -228,31 +228,31 @@ impl Switch {
 
     /// Finds the actions for a channel's destination. No dialplan name means that it has them already.
     pub(crate) fn route(&mut self, uuid: &Uuid, dialplan: &str) {
-        if self.channels.get(uuid).is_some_and(|channel| channel.outbound && !channel.hit_dialplan) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        let destination = channel.destination().to_owned();
+        let is_inline = dialplan.eq_ignore_ascii_case("inline");
+        if is_inline
+            && let Some(profile) = channel.profile.as_mut().filter(|profile| !profile.rdnis.is_empty())
+        {
+            // The actions were in the place of a number, which comes back (transcript
+            // m_transfer/uuid_transfer_inline_broadcast_record_schedhangup).
+            profile.destination_number = mem::take(&mut profile.rdnis);
+        }
+        if channel.outbound && !channel.hit_dialplan {
             // A leg that was called becomes a caller.
             let own = uuid.clone();
-            self.modify(uuid, |channel| {
-                channel.variables.set("call_uuid", &*own);
-                channel.call_uuid = own;
-            });
+            channel.variables.set("call_uuid", &*own);
+            channel.call_uuid = own;
             self.flip_caller(uuid);
         }
         let Some(channel) = self.channels.get_mut(uuid) else { return };
         channel.hit_dialplan = true;
-        let destination = channel.destination().to_owned();
         let call_uuid = channel.call_uuid.to_string();
         channel.variables.set("call_uuid", call_uuid);
         let actions = match dialplan {
             // `xferext` without an application: there is nothing to do.
             "" => Some(mem::take(&mut channel.actions).into()),
-            _ if dialplan.eq_ignore_ascii_case("inline") => {
-                if let Some(profile) = channel.profile.as_mut().filter(|profile| !profile.rdnis.is_empty()) {
-                    // The actions were in the place of a number, which comes back (transcript
-                    // m_transfer/uuid_transfer_inline_broadcast_record_schedhangup).
-                    profile.destination_number = mem::take(&mut profile.rdnis);
-                }
-                Some(inline_actions(&destination)).filter(|actions| !actions.is_empty())
-            }
+            _ if is_inline => Some(inline_actions(&destination)).filter(|actions| !actions.is_empty()),
             _ => self.hunt(uuid).filter(|actions| !actions.is_empty()),
         };
         let Some(actions) = actions else {

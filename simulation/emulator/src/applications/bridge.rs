@@ -213,11 +213,11 @@ impl Switch {
         let ended_before = self.ended_cause_of(leg);
         self.let_go(uuid, leg, own_cause);
         let leg_cause = self.ended_cause_of(leg);
-        self.left_bridge(uuid, leg_cause);
         if let Some(cause) = leg_cause.filter(|_| ended_before.is_none() && own_cause.is_none()) {
             // It was hung up because this one went elsewhere.
             self.set_variable(uuid, "last_bridge_hangup_cause", cause.name());
         }
+        self.left_bridge(uuid, leg_cause);
         let before = [("Bridge-A-Unique-ID", &**uuid), ("Bridge-B-Unique-ID", &**leg)];
         self.fire_channel(uuid, "CHANNEL_UNBRIDGE", &before, &[]);
         let Some(channel) = self.channels.get_mut(uuid) else { return };
