@@ -8,7 +8,7 @@
 --
 --   sched_api +10 fipple-<uuid> lua fipple_fallback.lua <uuid> <epoch> ...
 --
--- A call that is bridged or dialling is left alone, and looked at again in a while.
+-- A call that is bridged or dialling is left alone, and looked at again in a while; so is one whose lock is held.
 
 local VERSION = "fipple_fallback 1"
 
@@ -25,11 +25,12 @@ else
   local arguments = table.concat(argv, " ", 1)
   local target = table.concat(argv, " ", 3)
   local reply = api:execute("lua", "fipple_fence.lua eject " .. uuid .. " " .. epoch .. " - " .. target)
-  if reply:match("^%-ERR busy") then
+  if reply:match("^%+OK") then
+    freeswitch.consoleLog("NOTICE", "fipple: " .. uuid .. " went to " .. extension .. ", nobody controlled it\n")
+  elseif not (reply:match("^%-ERR gone") or reply:match("^%-ERR stale")) then
+    -- Busy, locked, or something that nobody thought of: this is the call's only way out, and so it is tried again.
     local again = "+" .. LOOK_AGAIN_SECONDS .. " fipple-" .. uuid .. " lua fipple_fallback.lua " .. arguments
     api:execute("sched_api", again)
-  elseif reply:match("^%+OK") then
-    freeswitch.consoleLog("NOTICE", "fipple: " .. uuid .. " went to " .. extension .. ", nobody controlled it\n")
   end
   stream:write(reply)
 end

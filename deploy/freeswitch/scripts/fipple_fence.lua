@@ -65,6 +65,11 @@ local function run(uuid, epoch, command, hex)
     return "-ERR only uuid_* commands are fenced\n"
   end
   local arguments = (hex or ""):gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
+  if command == "uuid_broadcast" then
+    return "-ERR uuid_broadcast runs after the lock is let go: send a step\n"
+  elseif command:match("^uuid_setvar") and arguments:find("fipple_", 1, true) then
+    return "-ERR variables that begin with fipple_ are what the fence stands on\n"
+  end
   if not (" " .. arguments .. " "):find(" " .. uuid .. " ", 1, true) then
     return "-ERR the command is about another call\n"
   end

@@ -196,6 +196,36 @@ fn the_fallback_comes_back_for_a_call_that_was_bridged() {
     assert_eq!(place(&mut bench, "u"), ["_undef_", "4", "rescue"]);
 }
 
+#[test]
+fn the_fallback_comes_back_for_a_call_whose_lock_is_held() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "u", "n1", 3);
+    assert_eq!(bench.ask("api hash insert/fipplelock/u/somebody"), "+OK\n");
+    bench.ask("api sched_api +3 fipple-u lua fipple_fallback.lua u 3 rescue");
+    bench.wait_ms(5_000);
+    assert_eq!(place(&mut bench, "u"), ["n1", "3", "x"]);
+    assert_eq!(groups(&mut bench), ["fipple-u"]);
+    bench.ask("api hash delete/fipplelock/u");
+    bench.wait_ms(6_000);
+    assert_eq!(place(&mut bench, "u"), ["_undef_", "4", "rescue"]);
+}
+
+#[test]
+fn what_would_get_around_the_fence_is_not_run_through_it() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "u", "n1", 3);
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut run = |command: &str, arguments: &str| {
+        bench.ask(&format!("api lua fipple_fence.lua run u 3 {command} {}", hex(arguments)))
+    };
+    assert!(
+        run("uuid_setvar_multi", "u fipple_epoch=0").starts_with("-ERR variables that begin with fipple_")
+    );
+    assert!(run("uuid_broadcast", "u tone_stream://x aleg").starts_with("-ERR uuid_broadcast"));
+    assert_eq!(run("uuid_setvar", "u colour blue"), "+OK\n");
+    assert_eq!(get(&mut bench, "u", "fipple_epoch"), "3");
+}
+
 /// A switch with the dialplan that fipple asks an operator to install.
 fn deployed() -> Config {
     let mut xml_dialplan = XmlDialplan::deployed();
