@@ -404,7 +404,7 @@ impl Switch {
         let lag = self.random_delay(&self.config.show_lag_ms.clone());
         let until = self.now + lag;
         if let Some(row) = self.channel_row(uuid) {
-            self.listing.ended(uuid, row, until);
+            self.listing.ended(uuid, row, self.now, until);
         }
         if self.channels.remove(uuid).is_some() {
             self.counts.channels_ended += 1;

@@ -255,6 +255,7 @@ impl Switch {
         self.conferences = Default::default();
         self.schedule = Default::default();
         self.scripts = Default::default();
+        self.config.globals.clone_from(&self.configured_globals);
         self.forget_timers();
         self.arm(self.now + self.config.heartbeat, Timer::Heartbeat);
     }

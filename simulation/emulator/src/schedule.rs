@@ -31,6 +31,8 @@ pub(crate) struct Schedule {
     tasks: BTreeMap<u64, Task>,
     added: u64,
     looks_at: Option<Time>,
+    /// It looks now.
+    looking: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -242,6 +244,10 @@ impl Switch {
     }
 
     fn look_at_tasks(&mut self, at: Time) {
+        // What a task adds waits for the next look: one that adds itself would never let this one end.
+        if self.schedule.looking {
+            return;
+        }
         if self.schedule.looks_at.is_none_or(|present| present > at) {
             self.schedule.looks_at = Some(at);
             self.arm(at, Timer::Schedule);
@@ -257,9 +263,11 @@ impl Switch {
         let second = self.wall_micros() / 1_000_000;
         let due = |(_, task): &(&u64, &Task)| !task.deleted && task.runtime <= second;
         let due: Vec<u64> = self.schedule.tasks.iter().filter(due).map(|(number, _)| *number).collect();
+        self.schedule.looking = true;
         for number in due {
             self.run_task(number, second);
         }
+        self.schedule.looking = false;
         let deleted = self.schedule.tasks.iter().filter(|(_, task)| task.deleted);
         let deleted: Vec<u64> = deleted.map(|(number, _)| *number).collect();
         for number in deleted {

@@ -141,7 +141,7 @@ impl Switch {
             // FreeSWITCH counts whole seconds of the wall clock, and ends when there are more than those.
             let wall_micros = self.wall_micros();
             let until_micros =
-                (wall_micros / 1_000_000).saturating_add(seconds + 1).saturating_mul(1_000_000);
+                (wall_micros / 1_000_000).saturating_add(seconds).saturating_add(1).saturating_mul(1_000_000);
             let at = self.now + Duration::from_micros(until_micros.saturating_sub(wall_micros));
             self.arm(at, Timer::Linger(id));
         }

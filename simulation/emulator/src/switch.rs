@@ -164,6 +164,8 @@ pub struct Switch {
     pub(crate) recoverable: VecDeque<(Uuid, Track)>,
     /// How many API commands run inside one another (`expand`).
     pub(crate) nested_commands: usize,
+    /// The global variables as the configuration has them, which a restart brings back.
+    pub(crate) configured_globals: Vec<(String, String)>,
     pub(crate) jobs: BTreeMap<JobId, crate::api::Job>,
     pub(crate) next_job: u64,
     /// Connections whose `api` has replied and whose further input waits.
@@ -236,6 +238,7 @@ impl Switch {
             started: Time(0),
             recoverable: VecDeque::new(),
             nested_commands: 0,
+            configured_globals: config.globals.clone(),
             jobs: BTreeMap::new(),
             next_job: 1,
             resumable: VecDeque::new(),

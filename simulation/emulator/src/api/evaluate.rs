@@ -74,13 +74,22 @@ impl Switch {
 
     /// Runs a command inside another one; those that reply later give nothing.
     fn api_nested(&mut self, by: Option<ConnectionId>, command: &str, argument: &str) -> String {
+        let reply = self.nested(|switch| {
+            let job = switch.new_job_id();
+            switch.execute_api(job, by, command, argument).unwrap_or_default()
+        });
+        reply.unwrap_or_else(|| "-ERR".into())
+    }
+
+    /// Runs a command inside another one; `None` where too many are inside each other already.
+    pub(super) fn nested<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> Option<R> {
         if self.nested_commands >= EXPANSIONS_MAX {
-            return "-ERR".into();
+            return None;
         }
         self.nested_commands += 1;
-        let reply = self.execute_api(super::NOBODY, by, command, argument);
+        let result = run(self);
         self.nested_commands -= 1;
-        reply.unwrap_or_default()
+        Some(result)
     }
 
     /// `strftime [<seconds>|]<format>`, with the conversions that are in use.

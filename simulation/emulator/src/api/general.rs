@@ -50,13 +50,15 @@ impl Switch {
             "global_setvar" => self.set_global(argument),
             "bgapi" => {
                 let job = self.random.uuid();
-                if let Some(connection) = by {
-                    self.count_pending_job(connection);
-                    self.run_api(super::ReplyTo::Background { connection, job_uuid: job.clone() }, argument);
-                } else {
-                    self.run_api(super::ReplyTo::Nobody, argument);
-                }
-                format!("+OK Job-UUID: {job}\n")
+                let begun = self.nested(|switch| match by {
+                    Some(connection) => {
+                        switch.count_pending_job(connection);
+                        let reply_to = super::ReplyTo::Background { connection, job_uuid: job.clone() };
+                        switch.run_api(reply_to, argument);
+                    }
+                    None => switch.run_api(super::ReplyTo::Nobody, argument),
+                });
+                begun.map_or_else(|| "-ERR\n".into(), |()| format!("+OK Job-UUID: {job}\n"))
             }
             "db" => self.database.execute(argument),
             "limit_usage" => self.limit_usage(argument),

@@ -31,9 +31,6 @@ pub(crate) struct Job {
     event_sequence: u64,
 }
 
-/// The job of a command that runs inside another one.
-const NOBODY: JobId = JobId(0);
-
 /// Where the result of an API command goes.
 #[derive(Debug, Clone)]
 pub(crate) enum ReplyTo {
@@ -51,8 +48,7 @@ impl Switch {
     /// Runs `command argument` and replies, at once or when it is done.
     pub(crate) fn run_api(&mut self, reply_to: ReplyTo, text: &str) {
         let (command, argument) = split_word(text);
-        let job = JobId(self.next_job);
-        self.next_job += 1;
+        let job = self.new_job_id();
         let event_sequence = self.next_sequence();
         let entry =
             Job { reply_to, command: command.to_owned(), argument: argument.to_owned(), event_sequence };
@@ -61,6 +57,13 @@ impl Switch {
         if let Some(result) = self.execute_api(job, by, command, argument) {
             self.finish_job(job, &result);
         }
+    }
+
+    /// A number for a command, never used before.
+    fn new_job_id(&mut self) -> JobId {
+        let job = JobId(self.next_job);
+        self.next_job += 1;
+        job
     }
 
     /// Runs a command; `None` if its result comes later.
@@ -124,10 +127,9 @@ impl Switch {
 
     /// Runs a command for an expansion, and gives its result. What would only reply later is not waited for.
     pub(crate) fn call_api(&mut self, by: Option<ConnectionId>, command: &str, argument: &str) -> String {
-        let job = JobId(self.next_job);
-        self.next_job += 1;
+        let job = self.new_job_id();
         let event_sequence = self.next_sequence();
-        let result = self.execute_api(job, by, command, argument);
+        let result = self.nested(|switch| switch.execute_api(job, by, command, argument)).flatten();
         let headers = [("API-Command", command), ("API-Command-Argument", argument)];
         self.fire_core("API", Some(event_sequence), &headers, None);
         result.unwrap_or_else(|| "-ERR the emulated switch does not wait here\n".into())

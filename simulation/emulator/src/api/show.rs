@@ -118,8 +118,9 @@ impl Listing {
         self.order.push_back(uuid);
     }
 
-    /// A channel ended; its row stays until `until`.
-    pub(crate) fn ended(&mut self, uuid: &Uuid, row: Row, until: Time) {
+    /// A channel ended at `now`; its row stays until `until`.
+    pub(crate) fn ended(&mut self, uuid: &Uuid, row: Row, now: Time, until: Time) {
+        self.forget(now);
         if let Some(index) = self.order.iter().position(|listed| listed == uuid) {
             self.order.remove(index);
         }

@@ -104,10 +104,13 @@ impl Switch {
         let Some(channel) = self.channels.get_mut(uuid) else { return "PLAYBACK ERROR" };
         let leaving = channel.hangup.is_some() || channel.next.is_some();
         let variables = &mut channel.variables;
-        variables.set("playback_last_offset_pos", (played_ms.min(length_ms) * SAMPLES_PER_MS).to_string());
+        variables.set(
+            "playback_last_offset_pos",
+            played_ms.min(length_ms).saturating_mul(SAMPLES_PER_MS).to_string(),
+        );
         variables.set("playback_seconds", (length_ms / 1000).to_string());
         variables.set("playback_ms", length_ms.to_string());
-        variables.set("playback_samples", (length_ms * SAMPLES_PER_MS).to_string());
+        variables.set("playback_samples", length_ms.saturating_mul(SAMPLES_PER_MS).to_string());
         let status = if interrupted { "break" } else { "done" };
         let after = [("Playback-File-Path", path), ("Playback-Status", status)];
         self.fire_channel(uuid, "PLAYBACK_STOP", &[], &after);
@@ -216,7 +219,7 @@ impl Switch {
 
 /// A WAV file: 44 bytes of header and two bytes a sample.
 fn file_size_bytes(samples: u64) -> u64 {
-    44 + samples * 2
+    samples.saturating_mul(2).saturating_add(44)
 }
 
 /// How long a file plays: `tone_stream://%(on,off,freq...)` with `;loops=N`, `silence_stream://ms`,
@@ -230,7 +233,10 @@ pub(crate) fn duration_of(path: &str, config: &Config) -> Option<Duration> {
         return milliseconds.parse().ok().map(Duration::from_millis);
     }
     if let Some(files) = path.strip_prefix("file_string://") {
-        return files.split('!').map(|file| duration_of(file, config)).sum();
+        // A list in a list plays nothing.
+        let mut files = files.split('!').filter(|file| !file.starts_with("file_string://"));
+        return files
+            .try_fold(Duration::ZERO, |sum, file| Some(sum.saturating_add(duration_of(file, config)?)));
     }
     Some(config.playback_of(path))
 }
