@@ -16,7 +16,10 @@ impl Switch {
         let Some(connection) = self.bus.connections.get_mut(&id) else { return };
         let target =
             if target.is_empty() { request.header("session-id").unwrap_or_default() } else { target };
-        let own = connection.session.as_ref().map(|session| (session.uuid.clone(), session.control));
+        let own = connection.session.as_ref().map(|session| {
+            // Before `connect` the channel's thread does not listen yet.
+            (session.uuid.clone(), session.connected && session.control == Control::Sync)
+        });
         let target = match &own {
             Some((uuid, _)) if target.is_empty() => uuid,
             _ => target,
@@ -33,7 +36,7 @@ impl Switch {
         }
         let uuid = channel.uuid.clone();
         channel.queue.push_back(private_command(id, request));
-        if own.is_some_and(|(own, control)| own == uuid && control == Control::Sync) {
+        if own.is_some_and(|(own, is_sync)| own == uuid && is_sync) {
             // The channel's thread is the listener: it runs the command, then answers.
             connection.busy = true;
         } else {

@@ -283,3 +283,28 @@ fn an_inbound_listener_commands_its_channel_without_naming_it() {
     }
     assert!(bench.heard(FIRST).contains(&"CHANNEL_EXECUTE".to_owned()), "plain, whatever was asked for");
 }
+
+#[test]
+fn a_command_before_connect_does_not_hold_its_connection() {
+    let (mut bench, _) = called("192.0.2.9:8084 full");
+    bench.answer_connect(SECOND);
+    bench.say(SECOND, "sendmsg\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: a=b");
+    assert!(bench.take(SECOND).is_empty());
+    bench.say(SECOND, "connect");
+    assert!(!bench.take(SECOND).is_empty());
+    bench.say(SECOND, "getvar a");
+    assert_eq!(bench.heard(SECOND), ["b"]);
+}
+
+#[test]
+fn who_waits_for_a_command_that_is_broken_off_is_answered() {
+    let (mut bench, uuid) = called("192.0.2.9:8084 full");
+    bench.answer_connect(SECOND);
+    bench.say(SECOND, "connect");
+    bench.take(SECOND);
+    bench.execute(&uuid, "echo", "", "\nevent-lock: true");
+    bench.say(SECOND, "sendmsg\ncall-command: execute\nexecute-app-name: set\nexecute-app-arg: a=b");
+    assert!(bench.take(SECOND).is_empty(), "it waits behind the lock");
+    bench.ask(&format!("api uuid_break {uuid} all"));
+    assert_eq!(bench.heard(SECOND), ["+OK"]);
+}

@@ -1,5 +1,7 @@
 //! The `uuid_*` commands, and `hupall`.
 
+use std::mem;
+
 use crate::applications::simple_target;
 use crate::cause::Cause;
 use crate::channel::{CommandAction, Doing, Next, PrivateCommand, State, Uuid};
@@ -203,11 +205,20 @@ impl Switch {
             for frame in frames.take(if all { usize::MAX } else { 1 }) {
                 frame.interrupted = true;
             }
-            if all {
-                channel.queue.clear();
-            }
         });
+        if all {
+            self.forget_queue(uuid);
+        }
         self.make_runnable(uuid);
+    }
+
+    fn forget_queue(&mut self, uuid: &Uuid) {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        for command in mem::take(&mut channel.queue) {
+            if let Some(connection) = command.connection {
+                self.sync_command_done(connection);
+            }
+        }
     }
 
     /// `<path or app::arguments> [aleg|bleg|both]`. What is played waits behind what was queued, and nothing runs
