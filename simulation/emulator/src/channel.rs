@@ -12,6 +12,7 @@ use crate::dialplan::Action;
 use crate::event::Event;
 use crate::far_end::Script;
 use crate::lifecycle::Track;
+use crate::limits::TURNS_PER_MOMENT_MAX;
 use crate::profile::{Prefix, Profile};
 use crate::switch::{ConnectionId, JobId};
 use crate::time::Time;
@@ -131,6 +132,28 @@ impl Endpoint {
             Self::Sofia => Codec { name: "PCMU", rate: "8000", bit_rate: "64000" },
             Self::Null | Self::Loopback => Codec { name: "L16", rate: "8000", bit_rate: "128000" },
         }
+    }
+}
+
+/// How often a channel has gone on in one moment of the clock.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    moment: Option<Time>,
+    taken: usize,
+}
+
+impl Turns {
+    /// Takes one; `false` if there is none left before the clock goes on.
+    pub(crate) fn take(&mut self, now: Time) -> bool {
+        if self.moment != Some(now) {
+            *self = Self { moment: Some(now), taken: 0 };
+        }
+        self.taken += 1;
+        self.taken <= TURNS_PER_MOMENT_MAX
+    }
+
+    pub(crate) fn use_up(&mut self) {
+        self.taken = TURNS_PER_MOMENT_MAX;
     }
 }
 
@@ -339,6 +362,7 @@ pub(crate) struct Channel {
     pub(crate) hangup: Option<Hangup>,
     /// When its timer goes off; timers for other moments are stale.
     pub(crate) wakes_at: Option<Time>,
+    pub(crate) turns: Turns,
     /// Digits that were pressed and not yet read.
     pub(crate) digits: String,
     /// Files of `record_session` and `uuid_record`, with the moments they began.

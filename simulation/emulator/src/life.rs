@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cause::Cause;
-use crate::channel::{CallState, Channel, Doing, Endpoint, Hangup, Next, State, Uuid};
+use crate::channel::{CallState, Channel, Doing, Endpoint, Hangup, Next, State, Turns, Uuid};
 use crate::config::InboundCall;
 use crate::error::Error;
 use crate::far_end::Script;
@@ -128,6 +128,7 @@ impl Switch {
             script: Script::default(),
             hangup: None,
             wakes_at: None,
+            turns: Turns::default(),
             digits: String::new(),
             recordings: Vec::new(),
             track: None,

@@ -126,6 +126,14 @@ pub const DATABASE_KEYS_MAX: usize = 1_000_000;
 /// Resources that `uuid_limit` counts.
 pub const LIMITS_MAX: usize = 100_000;
 
+/// The furthest from now that a timer goes off: longer than any call or run, and far from the
+/// end of what the clock can count, which a controller can name.
+pub const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// Times that a channel goes on in one moment of the clock, after which it waits [`TURN_PAUSE`]. Two that wake each
+/// other would hold the switch at that moment for ever; a queue full of commands is half of it.
+pub const TURNS_PER_MOMENT_MAX: usize = 512;
+
 /// Scheduled tasks.
 pub const TASKS_MAX: usize = 100_000;
 

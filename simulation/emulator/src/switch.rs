@@ -19,6 +19,7 @@ use crate::hash::Hash;
 use crate::journal::Entry;
 use crate::ledger::Ledger;
 use crate::lifecycle::{Life, Paused, Track};
+use crate::limits::WAIT_MAX;
 use crate::lua::Scripts;
 use crate::random::Random;
 use crate::registrar::Registrations;
@@ -410,6 +411,7 @@ impl Switch {
 
     pub(crate) fn arm(&mut self, at: Time, timer: Timer) {
         self.timer_sequence += 1;
+        let at = at.min(self.now + WAIT_MAX);
         self.timers.insert((at, self.timer_sequence, timer));
     }
 

@@ -36,7 +36,9 @@ enum Turn {
 impl Switch {
     /// Lets a channel's thread run until it waits, has ended, or has had its turn.
     pub(crate) fn run_channel(&mut self, uuid: &Uuid) {
-        for _ in 0..APPLICATIONS_PER_TURN_MAX {
+        let Some(channel) = self.channels.get_mut(uuid) else { return };
+        let turns = if channel.turns.take(self.now) { APPLICATIONS_PER_TURN_MAX } else { 0 };
+        for _ in 0..turns {
             match self.next_turn(uuid) {
                 Turn::Wait => return,
                 Turn::Complete => self.complete_frame(uuid),
@@ -54,8 +56,9 @@ impl Switch {
                 }
             }
         }
-        let at = self.now + TURN_PAUSE;
-        self.wake_at(uuid, at);
+        // Whoever wakes it before that finds it has no turn left.
+        self.modify(uuid, |channel| channel.turns.use_up());
+        self.wake_at(uuid, self.now + TURN_PAUSE);
     }
 
     fn next_turn(&mut self, uuid: &Uuid) -> Turn {
