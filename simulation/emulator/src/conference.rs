@@ -182,9 +182,10 @@ impl Switch {
             }
         }
         self.end_conference_files(name);
-        let next = self.conferences.rooms.get(name).and_then(|room| room.playing.first());
-        if let Some(until) = next.map(|(_, _, until)| *until) {
-            self.turn_conference_at(name, until);
+        let playing = self.conferences.rooms.get(name).map(|room| &room.playing);
+        let ends = playing.into_iter().flatten().map(|(_, _, until)| *until);
+        if let Some(soonest) = ends.min() {
+            self.turn_conference_at(name, soonest);
         }
     }
 

@@ -88,3 +88,16 @@ fn files_are_played_to_and_recorded_of_a_conference() {
     let told = ["play-file", "start-recording", "play-file-done", "stop-recording"];
     assert_eq!(actions(&mut bench), told);
 }
+
+#[test]
+fn each_file_of_a_conference_is_over_in_its_own_time() {
+    let mut bench = bench();
+    for length_ms in [5_000, 1_000, 3_000] {
+        bench.ask(&format!("api conference room play tone_stream://%({length_ms},0,440)"));
+    }
+    actions(&mut bench);
+    for (moment_ms, told) in [(900, 0), (200, 1), (1_800, 0), (200, 1), (1_800, 0), (200, 1)] {
+        bench.wait_ms(moment_ms);
+        assert_eq!(actions(&mut bench), vec!["play-file-done"; told]);
+    }
+}
