@@ -107,3 +107,11 @@ fn hold_by_command_fires_the_event_alone() {
     let names: Vec<String> = bench.events().iter().map(|event| event.name().to_owned()).collect();
     assert_eq!(names.iter().filter(|name| *name != "API").collect::<Vec<_>>(), ["CHANNEL_HOLD"]);
 }
+
+#[test]
+fn a_command_inside_another_is_told_like_any() {
+    let mut bench = Bench::subscribed();
+    assert_eq!(bench.ask("api expand echo ${toupper(a)}"), "A");
+    let told: Vec<String> = bench.events().iter().map(|event| event.get("API-Command").to_owned()).collect();
+    assert_eq!(told, ["toupper", "echo", "expand"]);
+}

@@ -23,7 +23,7 @@ impl Switch {
             "expand" => {
                 let expanded = self.eval(by, argument);
                 let (command, rest) = split_word(&expanded);
-                self.api_nested(by, command, rest)
+                self.call_api(by, command, rest)
             }
             "expr" => expression::evaluate(argument).unwrap_or_else(|| "-ERR".into()),
             "cond" => expression::conditional(argument).unwrap_or_else(|| "-ERR".into()),
@@ -64,21 +64,12 @@ impl Switch {
 
     fn value_for_eval(&mut self, by: Option<ConnectionId>, uuid: Option<&str>, name: &str) -> String {
         if let Some((command, arguments)) = name.strip_suffix(')').and_then(|name| name.split_once('(')) {
-            return self.api_nested(by, command, arguments);
+            return self.call_api(by, command, arguments);
         }
         let header = uuid.and_then(|uuid| {
             self.with_channel_data(uuid, |event| event.header(name).unwrap_or_default().into_owned())
         });
         header.filter(|value| !value.is_empty()).unwrap_or_else(|| self.api_global(name))
-    }
-
-    /// Runs a command inside another one; those that reply later give nothing.
-    fn api_nested(&mut self, by: Option<ConnectionId>, command: &str, argument: &str) -> String {
-        let reply = self.nested(|switch| {
-            let job = switch.new_job_id();
-            switch.execute_api(job, by, command, argument).unwrap_or_default()
-        });
-        reply.unwrap_or_else(|| "-ERR".into())
     }
 
     /// Runs a command inside another one; `None` where too many are inside each other already.

@@ -125,7 +125,7 @@ impl Switch {
         Some(reply)
     }
 
-    /// Runs a command for an expansion, and gives its result. What would only reply later is not waited for.
+    /// Runs a command for an expansion or inside another one, and gives its result. What would only reply later is not waited for.
     pub(crate) fn call_api(&mut self, by: Option<ConnectionId>, command: &str, argument: &str) -> String {
         let job = self.new_job_id();
         let event_sequence = self.next_sequence();
@@ -143,8 +143,7 @@ impl Switch {
         command: &str,
         argument: &str,
     ) -> Option<String> {
-        let job = JobId(self.next_job);
-        self.next_job += 1;
+        let job = self.new_job_id();
         let event_sequence = self.next_sequence();
         let result = self.execute_api(job, by, command, argument);
         if result.is_some() {
