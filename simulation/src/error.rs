@@ -28,6 +28,14 @@ pub enum Error {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// Log levels that are none. Nothing was run.
+    #[error("log levels {levels:?}: {problem}")]
+    LogLevels {
+        /// What was given.
+        levels: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     File {

@@ -49,3 +49,18 @@ pub(crate) const FAULTS_MAX: usize = 10_000;
 
 /// How long a scenario may be, in simulated seconds: a day, for soak tests.
 pub(crate) const SECONDS_MAX: u64 = 86_400;
+
+/// The longest latency of a link, in milliseconds: a minute is past every time-out.
+pub(crate) const LATENCY_MAX_MS: u64 = 60_000;
+
+/// How often something may happen in a hundred simulated seconds: the 300 calls a second that a box has to bear.
+pub(crate) const PER_100_S_MAX: u64 = 30_000;
+
+/// Commands for one call.
+pub(crate) const COMMANDS_PER_CALL_MAX: u64 = 1_000;
+
+/// How far a clock may be off, in milliseconds: to 1970 and as far the other way.
+pub(crate) const CLOCK_OFFSET_MAX_MS: u64 = 1_795_406_400_000;
+
+/// How much too fast or slow a clock may run, in millionths: a tenth, far beyond any quartz.
+pub(crate) const DRIFT_MAX_PPM: u64 = 100_000;

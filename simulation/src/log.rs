@@ -1,9 +1,10 @@
 //! What simulated nodes log, with the simulated time and the machine's name.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::str::FromStr;
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
@@ -15,11 +16,20 @@ use crate::error::Error;
 /// Shows what nodes log on standard error: a level, or levels by module such as `info,fipple::calls=debug`.
 ///
 /// # Errors
-/// [`Error::Scenario`] if the levels are none.
+/// [`Error::LogLevels`].
 pub fn log_to_stderr(levels: &str) -> Result<(), Error> {
-    let targets = Targets::from_str(levels)
-        .map_err(|error| Error::Scenario { problem: format!("log levels {levels:?}: {error}") })?;
-    let lines = tracing_subscriber::fmt::layer().with_timer(SimulatedTime).with_writer(std::io::stderr);
+    let wrong = |problem: String| Error::LogLevels { levels: levels.to_owned(), problem };
+    let targets = Targets::from_str(levels).map_err(|error| wrong(error.to_string()))?;
+    // A word that is no level would be taken for a module of which everything is shown.
+    if let Some(word) =
+        levels.split(',').find(|word| !word.contains('=') && word.parse::<LevelFilter>().is_err())
+    {
+        return Err(wrong(format!("{word:?} is no level: error, warn, info, debug, trace or off")));
+    }
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_timer(SimulatedTime)
+        .with_writer(std::io::stderr);
     // A second call changes nothing.
     let _ = tracing_subscriber::registry().with(lines).with(targets).try_init();
     Ok(())

@@ -173,7 +173,7 @@ impl Played {
         let mut agenda = Agenda::default();
         for timed in &scenario.faults {
             let begin = timed.at_ms.min(scenario.disturbed_s * 1_000);
-            let end = (timed.at_ms + timed.for_ms).min(scenario.disturbed_s * 1_000);
+            let end = timed.at_ms.saturating_add(timed.for_ms).min(scenario.disturbed_s * 1_000);
             agenda.add(Time(begin * 1_000), (timed.fault.clone(), true));
             agenda.add(Time(end * 1_000), (timed.fault.clone(), false));
         }

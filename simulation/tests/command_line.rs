@@ -97,6 +97,7 @@ fn a_scenario_that_is_printed_plays_as_the_seed_that_drew_it() {
 #[test]
 fn what_is_wrong_is_named_and_nothing_is_played() {
     let nowhere = ScenarioFile::new("nowhere", &SHORT.replace("node1", "node9"));
+    let empty = ScenarioFile::new("empty", "");
     let misspelt = ScenarioFile::new("misspelt", &SHORT.replace("switches", "swtiches"));
     for (arguments, named) in [
         (vec!["run", "--scenario", nowhere.path()], "node9"),
@@ -106,7 +107,14 @@ fn what_is_wrong_is_named_and_nothing_is_played() {
         (vec!["run", "--nodes", "1000"], "128"),
         (vec!["run", "--log", "loud=very"], "loud=very"),
         (vec!["run", "--seed", "many"], "many"),
+        (vec!["run", "--log", "bogus"], "bogus"),
+        (vec!["run", "--scenario", empty.path()], "sets nothing"),
         (vec!["sweep", "--seeds", "9..1"], "0..100"),
+        (vec!["sweep", "--seeds", "0..1", "--jobs", "0"], "1..=256"),
+        (vec!["bench", "--nodes", "0"], "1..=128"),
+        (vec!["switch", "--rate", "nan"], "--rate"),
+        (vec!["switch", "--rate", "1e-300"], "--rate"),
+        (vec!["switch", "--patience", "1e19"], "a year"),
         (vec!["sweep", "--seeds", "0..1", "--scenario", nowhere.path()], "node9"),
     ] {
         let output = fipple_sim(&arguments);

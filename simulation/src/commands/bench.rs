@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use fipple_emulator::measure;
-use fipple_simulation::{Error, Speed, measure_speed, simulate};
+use fipple_simulation::{Error, NODES_MAX, Speed, measure_speed, simulate};
 use serde_json::{Value, json};
 
-use super::unusable;
+use super::play::up_to;
+use super::{print, unusable};
 
 /// Measures how fast simulations are, and prints one JSON object.
 ///
@@ -18,23 +19,19 @@ use super::unusable;
 #[derive(Args)]
 pub(crate) struct BenchArguments {
     /// How many simulated seconds are measured, after the nodes have met.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// Cluster sizes.
-    #[arg(long, value_delimiter = ',', default_values_t = [3, 10, 30])]
+    #[arg(long, value_delimiter = ',', default_values_t = [3, 10, 30], value_parser = up_to(NODES_MAX))]
     nodes: Vec<usize>,
     /// How many real seconds the emulated switch is measured.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     emulator_seconds: u64,
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
 pub(crate) fn run(arguments: &BenchArguments) -> ExitCode {
     match measured(arguments) {
-        Ok(figures) => {
-            println!("{figures}");
-            ExitCode::SUCCESS
-        }
+        Ok(figures) => print("bench", &format!("{figures}\n"), ExitCode::SUCCESS),
         Err(error) => unusable("bench", &error),
     }
 }

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::Args;
 use fipple_simulation::Error;
 
-use super::child::{Seeds, default_jobs, for_each, play};
-use super::play::PlayArguments;
-use super::{UNUSABLE, VIOLATED, unusable};
+use super::child::{JOBS_MAX, Seeds, default_jobs, for_each, play};
+use super::play::{PlayArguments, up_to};
+use super::{UNUSABLE, VIOLATED, print, unusable};
 
 /// Plays every seed twice, in two processes, and shows where the two first differ.
 ///
@@ -21,7 +21,7 @@ pub(crate) struct CheckArguments {
     #[arg(long, value_name = "A..B")]
     seeds: Seeds,
     /// How many are checked at a time [default: as many as there are processors].
-    #[arg(long)]
+    #[arg(long, value_parser = up_to(JOBS_MAX))]
     jobs: Option<usize>,
     #[command(flatten)]
     play: PlayArguments,
@@ -40,6 +40,10 @@ pub(crate) fn run(arguments: &CheckArguments) -> ExitCode {
             "check-determinism",
             &"on this platform libc's clocks and randomness cannot be decided",
         );
+    }
+    // What is wrong with every seed is said once.
+    if let Err(error) = arguments.play.scenario(arguments.seeds.0.start) {
+        return unusable("check-determinism", &error);
     }
     let (mut same, mut different, mut unplayable) = (0_u64, 0_u64, 0_u64);
     let jobs = arguments.jobs.unwrap_or_else(default_jobs);
@@ -64,17 +68,12 @@ pub(crate) fn run(arguments: &CheckArguments) -> ExitCode {
             true
         },
     );
-    print(same, different + unplayable);
-    match (different, unplayable) {
+    let code = match (different, unplayable) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(UNUSABLE),
         _ => ExitCode::from(VIOLATED),
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn print(same: u64, different: u64) {
-    println!("{same} passed, {different} failed");
+    };
+    print("check-determinism", &format!("{same} passed, {} failed\n", different + unplayable), code)
 }
 
 fn check(seed: u64, arguments: &PlayArguments) -> Result<Option<Divergence>, Error> {

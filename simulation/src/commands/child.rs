@@ -80,6 +80,9 @@ pub(crate) fn for_each<T: Send>(
     });
 }
 
+/// Runs at a time: more than any machine has processors for.
+pub(crate) const JOBS_MAX: usize = 256;
+
 /// As many jobs as there are processors.
 pub(crate) fn default_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

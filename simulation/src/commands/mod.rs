@@ -9,6 +9,7 @@ pub(crate) mod shrink;
 pub(crate) mod sweep;
 pub(crate) mod switch;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Something did not hold: the exit code of a run that failed.
@@ -21,4 +22,14 @@ const UNUSABLE: u8 = 2;
 fn unusable(command: &str, error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("fipple-sim {command}: {error}");
     ExitCode::from(UNUSABLE)
+}
+
+/// Prints what a subcommand is for; its own exit code, or that of a subcommand that could not do its work where nobody takes
+/// what it prints.
+fn print(command: &str, text: &str, code: ExitCode) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => code,
+        Err(error) => unusable(command, &format!("standard output: {error}")),
+    }
 }

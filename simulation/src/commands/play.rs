@@ -24,7 +24,8 @@ pub(crate) struct PlayArguments {
     plant: Option<PlantedBug>,
 }
 
-fn up_to(limit: usize) -> RangedU64ValueParser<usize> {
+/// A number from 1 to a limit.
+pub(crate) fn up_to(limit: usize) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=limit as u64)
 }
 

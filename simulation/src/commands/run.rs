@@ -7,7 +7,7 @@ use clap::Args;
 use fipple_simulation::{Error, Report, Trace, log_to_stderr, run as play, simulate};
 
 use super::play::PlayArguments;
-use super::{VIOLATED, unusable};
+use super::{VIOLATED, print, unusable};
 
 /// Plays one seed and says whether everything held.
 ///
@@ -31,9 +31,9 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Prints the scenario as TOML and plays nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     print_scenario: bool,
-    /// Prints the result as one JSON object.
+    /// Prints the result as one JSON object; nothing if it could not be played.
     #[arg(long)]
     json: bool,
     /// Shows what the nodes log, on standard error: a level, or levels by module such as `info,fipple::calls=debug`.
@@ -56,8 +56,7 @@ fn outcome(arguments: &RunArguments) -> Result<ExitCode, Error> {
     let seed = arguments.seed.or(scenario.seed).unwrap_or(DEFAULT_SEED);
     scenario.seed = Some(seed);
     if arguments.print_scenario {
-        print(&scenario.to_toml());
-        return Ok(ExitCode::SUCCESS);
+        return Ok(print("run", &scenario.to_toml(), ExitCode::SUCCESS));
     }
     if let Some(levels) = &arguments.log {
         log_to_stderr(levels)?;
@@ -67,21 +66,16 @@ fn outcome(arguments: &RunArguments) -> Result<ExitCode, Error> {
         None => Trace::default(),
     };
     let report = simulate(move || play(seed, &scenario, trace))?;
-    if arguments.json {
-        print(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default()));
-    } else {
-        print(&describe(&report));
+    let text = match arguments.json {
+        true => format!("{}\n", serde_json::to_string(&report).unwrap_or_default()),
+        false => describe(&report),
+    };
+    if report.violation.is_none() {
+        return Ok(print("run", &text, ExitCode::SUCCESS));
     }
-    if report.violation.is_some() {
-        eprint!("{}", failure(&report, &arguments.play));
-        return Ok(ExitCode::from(VIOLATED));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn print(text: &str) {
-    print!("{text}");
+    let code = print("run", &text, ExitCode::from(VIOLATED));
+    eprint!("{}", failure(&report, &arguments.play));
+    Ok(code)
 }
 
 fn describe(report: &Report) -> String {

@@ -8,14 +8,15 @@ use fipple_simulation::{Error, Scenario};
 
 use super::child::play;
 use super::play::PlayArguments;
-use super::{VIOLATED, unusable};
+use super::{VIOLATED, print, unusable};
 
 /// Takes faults out of a failing run, one after the other, as long as it fails, and prints what is left as a scenario.
 ///
-/// Ends with 0 if the run failed and what is left fails too, and with 1 if the run did not fail.
+/// Ends with 0 if the run failed and what is left fails too, with 1 if the run did not fail, and with 2 if it could not be
+/// played.
 #[derive(Args)]
 #[command(after_help = "Example:
-  fipple-sim shrink --seed 7 > seven.toml
+  fipple-sim shrink --seed 7 > seven.toml &&
   fipple-sim run --scenario seven.toml --trace /tmp/7.trace --log info")]
 pub(crate) struct ShrinkArguments {
     /// The seed of the failing run.
@@ -25,13 +26,9 @@ pub(crate) struct ShrinkArguments {
     play: PlayArguments,
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
 pub(crate) fn run(arguments: &ShrinkArguments) -> ExitCode {
     match shrunk(arguments) {
-        Ok(Some(scenario)) => {
-            print!("{}", scenario.to_toml());
-            ExitCode::SUCCESS
-        }
+        Ok(Some(scenario)) => print("shrink", &scenario.to_toml(), ExitCode::SUCCESS),
         Ok(None) => {
             eprintln!("fipple-sim shrink: everything holds under seed {}", arguments.seed);
             ExitCode::from(VIOLATED)

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 use fipple_simulation::{Error, Report};
 
-use super::child::{Seeds, default_jobs, for_each, play};
-use super::play::PlayArguments;
+use super::child::{JOBS_MAX, Seeds, default_jobs, for_each, play};
+use super::play::{PlayArguments, up_to};
 use super::run::failure;
-use super::{UNUSABLE, VIOLATED};
+use super::{UNUSABLE, VIOLATED, print, unusable};
 
 /// Plays many seeds, each in a process of its own, and says which of them failed.
 ///
@@ -24,7 +24,7 @@ pub(crate) struct SweepArguments {
     #[arg(long, value_name = "A..B")]
     seeds: Seeds,
     /// How many are played at a time [default: as many as there are processors].
-    #[arg(long)]
+    #[arg(long, value_parser = up_to(JOBS_MAX))]
     jobs: Option<usize>,
     /// Plays no more seeds after one that failed.
     #[arg(long)]
@@ -50,6 +50,10 @@ struct Summary {
 }
 
 pub(crate) fn run(arguments: &SweepArguments) -> ExitCode {
+    // What is wrong with every seed is said once.
+    if let Err(error) = arguments.play.scenario(arguments.seeds.0.start) {
+        return unusable("sweep", &error);
+    }
     let mut summary = Summary::default();
     let total = arguments.seeds.0.end - arguments.seeds.0.start;
     let jobs = arguments.jobs.unwrap_or_else(default_jobs);
@@ -66,14 +70,12 @@ pub(crate) fn run(arguments: &SweepArguments) -> ExitCode {
             !(arguments.stop_at_first && summary.failed > 0)
         },
     );
-    print(&summary, arguments.json);
-    if summary.failed > 0 {
-        ExitCode::from(VIOLATED)
-    } else if summary.unplayable > 0 {
-        ExitCode::from(UNUSABLE)
-    } else {
-        ExitCode::SUCCESS
-    }
+    let code = match (summary.failed, summary.unplayable) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::from(UNUSABLE),
+        _ => ExitCode::from(VIOLATED),
+    };
+    print("sweep", &describe(&summary, arguments.json), code)
 }
 
 /// After how many seeds progress is told.
@@ -110,18 +112,20 @@ impl Summary {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "it is what the command is for")]
-fn print(summary: &Summary, json: bool) {
+fn describe(summary: &Summary, json: bool) -> String {
     if json {
-        println!("{}", serde_json::to_string(summary).unwrap_or_default());
-        return;
+        return serde_json::to_string(summary).unwrap_or_default() + "\n";
     }
-    for (flaw, count) in &summary.known_flaws {
-        println!("known flaw, {count} times: {flaw}");
-    }
-    println!(
-        "{:.0} simulated seconds, {} calls, {} faults",
-        summary.simulated_s, summary.calls, summary.faults
-    );
-    println!("{} passed, {} failed", summary.passed, summary.failed + summary.unplayable);
+    let Summary { passed, failed, unplayable, simulated_s, calls, faults, .. } = summary;
+    let known: String = summary
+        .known_flaws
+        .iter()
+        .map(|(flaw, count)| format!("known flaw, {count} times: {flaw}\n"))
+        .collect();
+    let unplayed =
+        if *unplayable > 0 { format!("{unplayable} seeds could not be played\n") } else { String::new() };
+    format!(
+        "{known}{simulated_s:.0} simulated seconds, {calls} calls, {faults} faults\n{unplayed}{passed} passed, {} failed\n",
+        failed + unplayable
+    )
 }

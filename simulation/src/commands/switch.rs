@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use fipple_emulator::limits::TRAFFIC_MAX_PER_SECOND;
 use fipple_emulator::traffic::{self, Traffic, TrafficReport};
 use fipple_emulator::{Config, Connecting, Counts, Stream, SwitchHandle, serve_with};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use super::UNUSABLE;
 
 /// Serves an emulated FreeSWITCH: its Event Socket and its calls, without audio.
 ///
@@ -70,17 +73,21 @@ pub(crate) fn run(arguments: SwitchArguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fipple-sim switch: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(UNUSABLE)
         }
     }
 }
 
 async fn serve_switch(arguments: &SwitchArguments) -> io::Result<()> {
     let (Some(patience), Some(duration)) = (seconds(arguments.patience), seconds(arguments.duration)) else {
-        return Err(io::Error::other(
-            "--patience and --duration are numbers of seconds that are not negative",
-        ));
+        return Err(io::Error::other("--patience and --duration are seconds, from 0 to a year"));
     };
+    let rates = 0.0..=TRAFFIC_MAX_PER_SECOND;
+    if !rates.contains(&arguments.rate) || (arguments.rate > 0.0 && arguments.rate < RATE_MIN) {
+        return Err(io::Error::other(format!(
+            "--rate is a number of calls a second: 0 for none, or from {RATE_MIN} to {TRAFFIC_MAX_PER_SECOND}"
+        )));
+    }
     let listener = listen(arguments.listen).await?;
     let address = listener.local_addr()?;
     let wall_clock = wall_clock();
@@ -114,8 +121,14 @@ async fn serve_switch(arguments: &SwitchArguments) -> io::Result<()> {
     served.await.map_err(io::Error::other)
 }
 
+/// The lowest rate of calls but none: one in a quarter of an hour.
+const RATE_MIN: f64 = 0.001;
+
+/// The longest time that anything may take.
+const A_YEAR: Duration = Duration::from_secs(365 * 86_400);
+
 fn seconds(seconds: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(seconds).ok()
+    Duration::try_from_secs_f64(seconds).ok().filter(|duration| *duration <= A_YEAR)
 }
 
 #[expect(

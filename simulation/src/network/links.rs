@@ -7,10 +7,12 @@ use fipple_determinism::Stream;
 use serde::{Deserialize, Serialize};
 
 use super::HostId;
+use crate::limits::LATENCY_MAX_MS;
+use crate::scenario::within;
 
 /// How a link treats packets, in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct LinkQuality {
     /// The shortest time that a packet takes, in milliseconds. At least 1: it is how far machines may run ahead of each
     /// other.
@@ -27,6 +29,19 @@ impl Default for LinkQuality {
     /// Between cities, and nothing is lost.
     fn default() -> Self {
         Self { latency_min_ms: 5, latency_max_ms: 20, loss_ppm: 0, duplication_ppm: 0 }
+    }
+}
+
+impl LinkQuality {
+    /// Checks that its numbers make sense.
+    ///
+    /// # Errors
+    /// Names what does not.
+    pub(crate) fn check(&self, of: &str) -> Result<(), String> {
+        within(&format!("{of}: latency_min_ms"), self.latency_min_ms, 1..=LATENCY_MAX_MS)?;
+        within(&format!("{of}: latency_max_ms"), self.latency_max_ms, self.latency_min_ms..=LATENCY_MAX_MS)?;
+        within(&format!("{of}: loss_ppm"), self.loss_ppm.into(), 0..=1_000_000)?;
+        within(&format!("{of}: duplication_ppm"), self.duplication_ppm.into(), 0..=1_000_000)
     }
 }
 

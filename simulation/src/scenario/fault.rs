@@ -10,6 +10,7 @@ use crate::network::LinkQuality;
 
 /// Something that breaks at one moment and is mended at another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "toml::Table")]
 pub struct TimedFault {
     /// When it breaks, in milliseconds from the start.
     pub at_ms: u64,
@@ -20,9 +21,25 @@ pub struct TimedFault {
     pub fault: Fault,
 }
 
+/// A fault is read in two parts, since one that is flattened into another would let unknown keys pass.
+impl TryFrom<toml::Table> for TimedFault {
+    type Error = String;
+
+    fn try_from(mut table: toml::Table) -> Result<Self, String> {
+        let mut milliseconds = |key: &str| {
+            let value = table.remove(key).ok_or_else(|| format!("a fault without {key}"))?;
+            let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+            number.ok_or_else(|| format!("{key} is {value}, and has to be a number of milliseconds"))
+        };
+        let (at_ms, for_ms) = (milliseconds("at_ms")?, milliseconds("for_ms")?);
+        let fault = table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+        Ok(Self { at_ms, for_ms, fault })
+    }
+}
+
 /// What can break.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// The process is killed; the system closes its sockets. Mended by starting it again.
     Kill {
@@ -80,14 +97,25 @@ impl Fault {
     /// # Errors
     /// Says what is wrong.
     pub(super) fn check(&self) -> Result<(), String> {
-        let fits = match self {
-            Self::Kill { place } | Self::PowerOff { place } => *place != Place::Client,
+        let needs = |fits: bool, what: &str| if fits { Ok(()) } else { Err(what.to_owned()) };
+        match self {
+            Self::Kill { place } | Self::PowerOff { place } => needs(
+                *place != Place::Client,
+                "kill and power_off happen to nodes and switches, not to the client",
+            ),
             Self::Stop { place } | Self::Pause { place } | Self::WrongClock { place, .. } => {
-                matches!(place, Place::Node(_))
+                let what = format!("stop, pause and wrong_clock happen to nodes, not to {place}");
+                needs(matches!(place, Place::Node(_)), &what)
             }
-            Self::Partition { .. } | Self::CutOneWay { .. } | Self::BadLink { .. } => true,
-        };
-        if fits { Ok(()) } else { Err(format!("{self:?} cannot happen to such a machine")) }
+            Self::Partition { away } => needs(!away.is_empty(), "a partition needs somebody in `away`"),
+            Self::CutOneWay { from: one, to: other } => {
+                needs(one != other, &format!("a cut from {one} to itself is none"))
+            }
+            Self::BadLink { between, and, quality } => {
+                needs(between != and, &format!("a link from {between} to itself is none"))?;
+                quality.check("bad_link: quality")
+            }
+        }
     }
 
     /// The machines that it concerns.

@@ -3,13 +3,17 @@
 mod fault;
 mod swarm;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Place;
 use crate::error::Error;
-use crate::limits::{FAULTS_MAX, NODES_MAX, SECONDS_MAX, SWITCHES_MAX};
+use crate::limits::{
+    CLOCK_OFFSET_MAX_MS, COMMANDS_PER_CALL_MAX, DRIFT_MAX_PPM, FAULTS_MAX, NODES_MAX, PER_100_S_MAX,
+    SECONDS_MAX, SWITCHES_MAX,
+};
 use crate::network::LinkQuality;
 
 pub use fault::{Fault, TimedFault};
@@ -138,9 +142,15 @@ impl Scenario {
     pub fn from_file(path: &Path) -> Result<Self, Error> {
         let text =
             std::fs::read_to_string(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-        let scenario: Self = toml::from_str(&text)
-            .map_err(|error| Error::Scenario { problem: format!("{}: {error}", path.display()) })?;
-        scenario.check()?;
+        let wrong = |problem: String| Error::Scenario { problem: format!("{}: {problem}", path.display()) };
+        let table: toml::Table = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if table.is_empty() {
+            return Err(wrong(
+                "it sets nothing; `fipple-sim run --print-scenario` shows what can be set".into(),
+            ));
+        }
+        let scenario: Self = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        scenario.check_numbers().and_then(|()| scenario.check_faults()).map_err(wrong)?;
         Ok(scenario)
     }
 
@@ -149,37 +159,68 @@ impl Scenario {
         toml::to_string(self).unwrap_or_default()
     }
 
-    /// Checks that everything it names is there.
+    /// Checks that everything it names is there, and that every number is one that makes sense.
     ///
     /// # Errors
     /// [`Error::Scenario`].
     pub fn check(&self) -> Result<(), Error> {
-        let wrong = |problem: String| Err(Error::Scenario { problem });
-        if !(1..=NODES_MAX).contains(&self.nodes) || !(1..=SWITCHES_MAX).contains(&self.switches) {
-            return wrong(format!("1 to {NODES_MAX} nodes and 1 to {SWITCHES_MAX} switches are needed"));
+        self.check_numbers().and_then(|()| self.check_faults()).map_err(|problem| Error::Scenario { problem })
+    }
+
+    fn check_numbers(&self) -> Result<(), String> {
+        within("nodes", self.nodes as u64, 1..=NODES_MAX as u64)?;
+        within("switches", self.switches as u64, 1..=SWITCHES_MAX as u64)?;
+        within("disturbed_s", self.disturbed_s, 0..=SECONDS_MAX)?;
+        within("quiet_s", self.quiet_s, 0..=SECONDS_MAX)?;
+        within("disturbed_s and quiet_s together", self.disturbed_s + self.quiet_s, 1..=SECONDS_MAX)?;
+        within("disorder_ppm", self.disorder_ppm, 0..=1_000_000)?;
+        self.network.check("network")?;
+        let Workload { calls_per_100_s, commands_per_call, writes_per_100_s, listings_per_100_s } =
+            self.workload;
+        within("calls_per_100_s", calls_per_100_s, 0..=PER_100_S_MAX)?;
+        within("commands_per_call", commands_per_call, 0..=COMMANDS_PER_CALL_MAX)?;
+        within("writes_per_100_s", writes_per_100_s, 0..=PER_100_S_MAX)?;
+        within("listings_per_100_s", listings_per_100_s, 0..=PER_100_S_MAX)?;
+        for clock in &self.clocks {
+            within("the node of a clock", clock.node as u64, 1..=self.nodes as u64)?;
+            within("offset_ms, whatever its sign,", clock.offset_ms.unsigned_abs(), 0..=CLOCK_OFFSET_MAX_MS)?;
+            within(
+                "drift_ppm, whatever its sign,",
+                clock.drift_ppm.unsigned_abs().into(),
+                0..=DRIFT_MAX_PPM,
+            )?;
         }
-        if self.disturbed_s.saturating_add(self.quiet_s) > SECONDS_MAX {
-            return wrong(format!("disturbed_s and quiet_s together are at most {SECONDS_MAX}"));
-        }
-        if self.faults.len() > FAULTS_MAX {
-            return wrong(format!("at most {FAULTS_MAX} faults"));
-        }
-        if let Some(clock) = self.clocks.iter().find(|clock| !(1..=self.nodes).contains(&clock.node)) {
-            return wrong(format!("a clock of node {}: there are nodes 1 to {}", clock.node, self.nodes));
-        }
-        let known = |place: &Place| match place {
+        Ok(())
+    }
+
+    fn check_faults(&self) -> Result<(), String> {
+        within("the number of faults", self.faults.len() as u64, 0..=FAULTS_MAX as u64)?;
+        let exists = |place: &Place| match place {
             Place::Node(node) => *node < self.nodes,
             Place::Switch(switch) => *switch < self.switches,
             Place::Client => true,
         };
-        for timed in &self.faults {
-            timed.fault.check().map_err(|problem| Error::Scenario { problem })?;
-            if let Some(unknown) = timed.fault.places().iter().find(|place| !known(place)) {
-                return wrong(format!("a fault at {unknown}, of which the scenario has no such machine"));
+        for TimedFault { at_ms, for_ms, fault } in &self.faults {
+            fault.check()?;
+            if let Some(unknown) = fault.places().iter().find(|place| !exists(place)) {
+                return Err(format!(
+                    "a fault at {unknown}: there are node1 to node{}, fs1 to fs{} and client",
+                    self.nodes, self.switches
+                ));
             }
+            within("at_ms of a fault", *at_ms, 0..=self.disturbed_s * 1_000)?;
+            within("for_ms of a fault", *for_ms, 0..=SECONDS_MAX * 1_000)?;
         }
         Ok(())
     }
+}
+
+/// Checks a number, and names it if it is out of its range.
+pub(crate) fn within(name: &str, value: u64, range: RangeInclusive<u64>) -> Result<(), String> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{name} is {value}, and has to be from {} to {}", range.start(), range.end()))
 }
 
 #[cfg(test)]
@@ -198,8 +239,26 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         let text = "nodes = 2\n[[faults]]\nat_ms = 1\nfor_ms = 1\nkind = \"kill\"\nplace = \"node3\"\n";
-        let problem = toml::from_str::<Scenario>(text).unwrap().check().unwrap_err().to_string();
-        assert!(problem.contains("node3"), "{problem}");
+        let problem = |text: &str| {
+            let read = toml::from_str::<Scenario>(text).map_err(|error| error.to_string());
+            read.and_then(|scenario| scenario.check().map_err(|error| error.to_string())).unwrap_err()
+        };
+        for (text, named) in [
+            (text.to_owned(), "node3"),
+            (text.replace("node3", "client"), "client"),
+            (text.replace("node3", "node1") + "foo = 3\n", "foo"),
+            (text.replace("node3", "node1").replace("at_ms = 1", "at_ms = 18446744073709551615"), "at_ms"),
+            ("disturbed_s = 0\nquiet_s = 0".into(), "quiet_s"),
+            ("[network]\nlatency_min_ms = 0".into(), "latency_min_ms"),
+            ("[network]\nlatency_min_ms = 9\nlatency_max_ms = 8".into(), "latency_max_ms"),
+            ("[network]\nloss_ppm = 5000000".into(), "loss_ppm"),
+            ("[workload]\ncalls_per_100_s = 9223372036854775807".into(), "calls_per_100_s"),
+            ("[[clocks]]\nnode = 1\noffset_ms = 9223372036854775807".into(), "offset_ms"),
+            ("[[clocks]]\nnode = 1\ndrift_ppm = -2147483648".into(), "drift_ppm"),
+        ] {
+            let said = problem(&text);
+            assert!(said.contains(named), "{text}: {said}");
+        }
         assert!(toml::from_str::<Scenario>("nodse = 2").unwrap_err().to_string().contains("nodse"));
         assert!(toml::from_str::<Scenario>(&text.replace("node3", "tower")).is_err());
     }
