@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::channel::Uuid;
 use crate::connection::split_word;
-use crate::limits::{DATABASE_KEYS_MAX, LIMITS_MAX};
+use crate::limits::{DATABASE_KEYS_MAX, LIMITS_MAX, TABLE_VALUE_MAX_BYTES};
 use crate::switch::Switch;
 
 /// The table behind the API command `db`, by realm and key.
@@ -22,11 +22,12 @@ impl Database {
         let key = fields.next().map(str::to_owned);
         match (operation, key, fields.next()) {
             ("insert", Some(key), Some(value)) => {
-                if self.values.len() < DATABASE_KEYS_MAX
-                    || self.values.contains_key(&(realm.clone(), key.clone()))
-                {
-                    self.values.insert((realm, key), value.to_owned());
+                let has_room = self.values.len() < DATABASE_KEYS_MAX
+                    || self.values.contains_key(&(realm.clone(), key.clone()));
+                if !has_room || value.len() > TABLE_VALUE_MAX_BYTES {
+                    return "-ERR the emulated database has no room for it".into();
                 }
+                self.values.insert((realm, key), value.to_owned());
                 "+OK".into()
             }
             ("delete", Some(key), _) => {

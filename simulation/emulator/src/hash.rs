@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::HASH_KEYS_MAX;
+use crate::limits::{HASH_KEYS_MAX, TABLE_VALUE_MAX_BYTES};
 use crate::separate;
 
 /// The table behind the API command `hash`. It dies with the switch and not with a channel.
@@ -63,6 +63,9 @@ impl Hash {
     }
 
     fn insert(&mut self, key: String, value: &str) -> String {
+        if value.len() > TABLE_VALUE_MAX_BYTES {
+            return "-ERR the value is too long for the emulated hash\n".into();
+        }
         if self.values.len() >= HASH_KEYS_MAX && !self.values.contains_key(&key) {
             return "-ERR the emulated hash is full\n".into();
         }

@@ -34,6 +34,7 @@ mod logging;
 mod loopback;
 mod lua;
 mod outbox;
+mod pattern;
 mod permissions;
 mod profile;
 mod report;

@@ -117,11 +117,22 @@ pub const EXPANSION_DEPTH_MAX: usize = 100;
 /// keep it busy for ever.
 pub const EXPANSIONS_MAX: usize = 10_000;
 
-/// Keys in the hash table, over all realms.
-pub const HASH_KEYS_MAX: usize = 1_000_000;
+/// Bytes of what `eval` makes: no use of it comes near.
+pub(crate) const EVALUATED_MAX_BYTES: usize = 1 << 20;
+
+/// Bytes of a compiled regular expression, and of the text that one is held against: together they bound its time, to some
+/// hundred milliseconds at the worst.
+pub(crate) const REGEX_MAX_BYTES: usize = 64 << 10;
+
+/// Keys in the hash table, over all realms: gates, leases, and a lock for each of [`SESSIONS_MAX`] calls, four times.
+pub const HASH_KEYS_MAX: usize = 16_384;
+
+/// Bytes of one value in a table (`hash`, `db`, a global variable), and of a scheduled command. FreeSWITCH has no bound; these
+/// hold every real use, and with the number of keys they bound the memory that a controller which goes mad can take.
+pub(crate) const TABLE_VALUE_MAX_BYTES: usize = 8 << 10;
 
 /// Keys in the database of `db`, over all realms.
-pub const DATABASE_KEYS_MAX: usize = 1_000_000;
+pub const DATABASE_KEYS_MAX: usize = 16_384;
 
 /// Resources that `uuid_limit` counts.
 pub const LIMITS_MAX: usize = 100_000;
@@ -135,7 +146,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(365 * 86_400);
 pub const TURNS_PER_MOMENT_MAX: usize = 512;
 
 /// Scheduled tasks.
-pub const TASKS_MAX: usize = 100_000;
+pub const TASKS_MAX: usize = 16_384;
 
 /// Filters, and CUSTOM subclasses, of one connection.
 pub const FILTERS_MAX: usize = 10_000;

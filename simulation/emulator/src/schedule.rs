@@ -13,7 +13,7 @@ use crate::cause::Cause;
 use crate::channel::Uuid;
 use crate::connection::split_word;
 use crate::ledger::HungUpBy;
-use crate::limits::TASKS_MAX;
+use crate::limits::{TABLE_VALUE_MAX_BYTES, TASKS_MAX};
 use crate::switch::{Switch, Timer};
 use crate::time::Time;
 
@@ -164,7 +164,7 @@ impl Switch {
         let command = command.strip_suffix('&').unwrap_or(command).to_owned();
         match self.add_task(When::parse(when), group, What::Api(command)) {
             Some(number) => format!("+OK Added: {number}\n"),
-            None => "-ERR the emulated scheduler is full\n".into(),
+            None => "-ERR the emulated scheduler has no room for it\n".into(),
         }
     }
 
@@ -219,7 +219,8 @@ impl Switch {
     }
 
     fn add_task(&mut self, when: When, group: &str, what: What) -> Option<u64> {
-        if self.schedule.tasks.len() >= TASKS_MAX {
+        let is_long = matches!(&what, What::Api(command) if command.len() > TABLE_VALUE_MAX_BYTES);
+        if is_long || self.schedule.tasks.len() >= TASKS_MAX {
             return None;
         }
         self.schedule.added += 1;

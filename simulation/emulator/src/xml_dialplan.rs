@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regex_lite::Regex;
+use crate::pattern::Pattern;
 use roxmltree::{Document, Node};
 
 use crate::channel::Uuid;
@@ -202,7 +202,7 @@ impl Switch {
         } else {
             self.channels.get(uuid)?.profile_field(field).unwrap_or_default().to_owned()
         };
-        let captures = Regex::new(&expression).ok()?.captures(&value)?;
+        let captures = Pattern::new(&expression)?.captures(&value)?;
         let group = |group: Option<regex_lite::Match<'_>>| group.map(|group| group.as_str().to_owned());
         Some(captures.iter().map(|found| group(found).unwrap_or_default()).collect())
     }

@@ -52,3 +52,20 @@ fn a_restart_brings_global_variables_back() {
     bench.say(FIRST, "auth ClueCon");
     assert_ne!(bench.ask("api global_getvar gate"), "node1");
 }
+
+#[test]
+fn what_is_evaluated_matched_and_kept_is_bounded() {
+    let mut bench = Bench::logged_in();
+    assert_eq!(bench.ask(&format!("api global_setvar g={}", "x".repeat(8_000))), "+OK");
+    assert!(
+        bench.ask(&format!("api eval {}", "${g}".repeat(200_000))).starts_with("-ERR the result is too long")
+    );
+    let text = "a".repeat(900_000);
+    assert_eq!(bench.ask(&format!("api regex {text}|(a{{0,400}}){{10}}b")), "-ERR");
+    assert_eq!(bench.ask(&format!("api regex {text}|b")), "false");
+    for command in ["hash insert/r/k/", "sched_api +9 g status ", "db insert/r/k/"] {
+        assert!(bench.ask(&format!("api {command}{text}")).starts_with("-ERR"), "{command}");
+    }
+    bench.ask(&format!("api global_setvar large={text}"));
+    assert_ne!(bench.ask("api global_getvar large"), text);
+}

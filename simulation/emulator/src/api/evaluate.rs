@@ -1,9 +1,9 @@
 //! Commands that work on text: `eval` and `expand`, `regex`, `url_decode` and their like.
 
-use regex_lite::Regex;
-
 use super::expression;
 use crate::connection::split_word;
+use crate::limits::EVALUATED_MAX_BYTES;
+use crate::pattern::Pattern;
 use crate::switch::{ConnectionId, Switch};
 use crate::time::Date;
 
@@ -54,6 +54,10 @@ impl Switch {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("${") {
             let Some((name, remainder)) = after.split_once('}') else { break };
+            // Each of many small words may stand for a large one.
+            if evaluated.len() > EVALUATED_MAX_BYTES {
+                return "-ERR the result is too long\n".into();
+            }
             evaluated.push_str(before);
             evaluated.push_str(&self.value_for_eval(by, uuid, name));
             rest = remainder;
@@ -137,7 +141,7 @@ fn regex(argument: &str) -> String {
         argument.strip_prefix("m:").map_or(argument, |rest| &rest[separator.len_utf8().min(rest.len())..]);
     let mut parts = argument.split(separator);
     let (data, pattern) = (parts.next().unwrap_or_default(), parts.next());
-    let Some(Ok(pattern)) = pattern.map(Regex::new) else { return "-ERR".into() };
+    let Some(pattern) = pattern.and_then(Pattern::new) else { return "-ERR".into() };
     let substitution = parts.next().filter(|text| !text.is_empty());
     match (pattern.captures(data), substitution) {
         (Some(captures), Some(substitution)) => {

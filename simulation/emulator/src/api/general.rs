@@ -1,7 +1,7 @@
 //! Commands about the switch and its modules that fit nowhere else.
 
 use crate::custom::Contents;
-use crate::limits::GLOBALS_MAX;
+use crate::limits::{GLOBALS_MAX, TABLE_VALUE_MAX_BYTES};
 use crate::separate;
 use crate::switch::{ConnectionId, Switch};
 
@@ -91,7 +91,7 @@ impl Switch {
             if let Some(index) = present {
                 globals.remove(index);
             }
-            if !value.is_empty() && globals.len() < GLOBALS_MAX {
+            if !value.is_empty() && value.len() <= TABLE_VALUE_MAX_BYTES && globals.len() < GLOBALS_MAX {
                 globals.push((name.to_owned(), value.to_owned()));
             }
         }

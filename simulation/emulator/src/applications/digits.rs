@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regex_lite::Regex;
+use crate::pattern::Pattern;
 
 use super::Started;
 use crate::channel::{Doing, Uuid};
@@ -22,7 +22,7 @@ pub(crate) struct Collection {
     invalid_file: String,
     variable: String,
     /// What the keys must match, if anything; `None` inside for an expression that is none and matches nothing.
-    pattern: Option<Option<Regex>>,
+    pattern: Option<Option<Pattern>>,
     digit_timeout: Duration,
     collected: String,
     /// The key that ended the collection.
@@ -66,7 +66,7 @@ impl Collection {
             file: (*words.get(5)?).to_owned(),
             invalid_file: (*words.get(6)?).to_owned(),
             variable: (*words.get(7)?).to_owned(),
-            pattern: words.get(8).map(|expression| Regex::new(expression).ok()),
+            pattern: words.get(8).map(|expression| Pattern::new(expression)),
             digit_timeout: number(9).map_or(timeout, Duration::from_millis),
             collected: String::new(),
             terminator: None,
