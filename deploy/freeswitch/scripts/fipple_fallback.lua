@@ -27,7 +27,7 @@ else
   local reply = api:execute("lua", "fipple_fence.lua eject " .. uuid .. " " .. epoch .. " - " .. target)
   if reply:match("^%+OK") then
     freeswitch.consoleLog("NOTICE", "fipple: " .. uuid .. " went to " .. extension .. ", nobody controlled it\n")
-  elseif not (reply:match("^%-ERR gone") or reply:match("^%-ERR stale")) then
+  elseif not (reply:match("^%-ERR gone") or reply:match("^%-ERR stale") or reply:match("^%-USAGE")) then
     -- Busy, locked, or something that nobody thought of: this is the call's only way out, and so it is tried again.
     local again = "+" .. LOOK_AGAIN_SECONDS .. " fipple-" .. uuid .. " lua fipple_fallback.lua " .. arguments
     api:execute("sched_api", again)

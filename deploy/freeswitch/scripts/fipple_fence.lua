@@ -60,17 +60,27 @@ local function in_epoch(uuid, epoch, action)
   end)
 end
 
+-- The call that a command is about: its first word, or the second where an option comes before it.
+local function subject(command, arguments)
+  local first, second = arguments:match("^(%S+)%s*(%S*)")
+  if command == "uuid_hold" and (first == "off" or first == "toggle") then
+    return second
+  end
+  return first
+end
+
 local function run(uuid, epoch, command, hex)
-  if not (command or ""):match("^uuid_") then
+  -- FreeSWITCH may take other cases for the same; what is refused here has to have one name only.
+  if not (command or ""):match("^uuid_[a-z_]+$") then
     return "-ERR only uuid_* commands are fenced\n"
   end
   local arguments = (hex or ""):gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)
+  local lower = arguments:lower()
   if command == "uuid_broadcast" then
     return "-ERR uuid_broadcast runs after the lock is let go: send a step\n"
-  elseif command:match("^uuid_setvar") and arguments:find("fipple_", 1, true) then
+  elseif lower:find("fipple_%w+%s*=") or (command:match("^uuid_setvar") and lower:find("fipple_", 1, true)) then
     return "-ERR variables that begin with fipple_ are what the fence stands on\n"
-  end
-  if not (" " .. arguments .. " "):find(" " .. uuid .. " ", 1, true) then
+  elseif subject(command, arguments) ~= uuid then
     return "-ERR the command is about another call\n"
   end
   return in_epoch(uuid, epoch, function() return api:execute(command, arguments) end)

@@ -222,6 +222,12 @@ fn what_would_get_around_the_fence_is_not_run_through_it() {
         run("uuid_setvar_multi", "u fipple_epoch=0").starts_with("-ERR variables that begin with fipple_")
     );
     assert!(run("uuid_broadcast", "u tone_stream://x aleg").starts_with("-ERR uuid_broadcast"));
+    assert!(run("uuid_setvar", "u FIPPLE_EPOCH 0").starts_with("-ERR variables that begin with fipple_"));
+    assert!(run("uuid_transfer", "u set:fipple_epoch=0,park: inline").starts_with("-ERR variables"));
+    assert!(run("uuid_Setvar", "u fipple_epoch 0").starts_with("-ERR only uuid_"));
+    assert!(run("uuid_kill", "v u").starts_with("-ERR the command is about another call"));
+    // It gets through, and is told that the call is not held.
+    assert_eq!(run("uuid_hold", "off u"), "-ERR Operation failed\n");
     assert_eq!(run("uuid_setvar", "u colour blue"), "+OK\n");
     assert_eq!(get(&mut bench, "u", "fipple_epoch"), "3");
 }
