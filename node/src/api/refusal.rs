@@ -37,6 +37,12 @@ impl From<Refusal> for Failure {
                 format!("The call was changing hands: {said}. Try again."),
             )
             .retry_after(API_RETRY_AFTER_SECONDS),
+            Refusal::Fenced { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "fenced",
+                format!("The call has changed hands, and nothing was done: {said}. Try again."),
+            )
+            .retry_after(API_RETRY_AFTER_SECONDS),
             Refusal::InvalidArgument { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "invalid_argument", format!("{said}."))
             }
@@ -78,6 +84,7 @@ mod tests {
             (Refusal::SwitchUnavailable { switch: detail(), detail: detail() }, 503, "switch_unavailable"),
             (Refusal::SwitchRefused { reply: detail() }, 409, "refused_by_switch"),
             (Refusal::NotOwner { owner: None }, 503, "owner_moved"),
+            (Refusal::Fenced { call: detail(), epoch: 3, current: 4 }, 503, "fenced"),
             (Refusal::InvalidArgument { detail: detail() }, 400, "invalid_argument"),
             (Refusal::Overloaded { detail: detail() }, 429, "overloaded"),
             (Refusal::TimedOut { detail: detail() }, 504, "timed_out"),

@@ -270,7 +270,8 @@ fn outcome_of(call: &str, step: u32, answer: Result<Response, Refusal>) -> StepO
     tracing::debug!(call, step, "the step was not accepted: {refusal}");
     match refusal {
         Refusal::NotOwner { .. } | Refusal::UnknownChannel { .. } => StepOutcome::Lost,
-        Refusal::TimedOut { .. } => StepOutcome::Unknown,
+        // Which epoch and owner the call has now, a snapshot tells.
+        Refusal::TimedOut { .. } | Refusal::Fenced { .. } => StepOutcome::Unknown,
         Refusal::InvalidArgument { .. } | Refusal::SwitchRefused { .. } => {
             tracing::error!(call, step, "the flow of the call ends, and the call waits: {refusal}");
             StepOutcome::Refused

@@ -87,7 +87,7 @@ impl Table {
     /// What a new owner of the call needs.
     pub(crate) fn snapshot(&self, call: &str) -> Option<CallSnapshot> {
         let running = self.channels.get(call)?.claim.as_ref()?.running;
-        Some(CallSnapshot { channel: self.info(call)?, running })
+        Some(CallSnapshot { channel: self.info(call)?, running, fenced: false })
     }
 
     /// Who controls the call that a channel belongs to.

@@ -13,7 +13,7 @@ fn flow(steps: u32) -> Arc<Flow> {
 
 fn snapshot(epoch: u64, done: u32, running: Option<u32>) -> CallSnapshot {
     let channel = ChannelInfo { uuid: CALL.into(), call: CALL.into(), epoch, done, ..ChannelInfo::default() };
-    CallSnapshot { channel, running }
+    CallSnapshot { channel, running, fenced: false }
 }
 
 fn event(kind: CallEventKind) -> CallEvent {

@@ -10,4 +10,4 @@ mod step;
 
 pub use flow::{Flow, InvalidFlow, Step};
 pub use machine::{CallEffect, CallInput, CallMachine, StepOutcome};
-pub use step::{parse_step_uuid, step_uuid};
+pub use step::{parse_step_application, parse_step_uuid, step_uuid};

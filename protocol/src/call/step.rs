@@ -12,6 +12,12 @@ pub fn parse_step_uuid(call: &str, uuid: &str) -> Option<(u32, u64)> {
     Some((step.parse().ok()?, epoch.parse().ok()?))
 }
 
+/// The step's number, if `uuid` is what the channel itself calls the application of a step of this call,
+/// `<call>-<step>`: the step's own execution is an application that bears [`step_uuid`], and runs this one.
+pub fn parse_step_application(call: &str, uuid: &str) -> Option<u32> {
+    uuid.strip_prefix(call)?.strip_prefix('-')?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,6 +29,10 @@ mod tests {
         assert_eq!(parse_step_uuid("a", &uuid), None, "1-3-12 is not a step and an epoch");
         for other in ["", "a-1", "a-1-3", "a-1-x-2", "a-1-3-2-1", "29014d9-a060"] {
             assert_eq!(parse_step_uuid("a-1", other), None, "{other}");
+        }
+        assert_eq!(parse_step_application("a-1", "a-1-3"), Some(3));
+        for other in ["a-1-3-12", "a-1-k0123456789abcdef", "a-1", "b-1-3"] {
+            assert_eq!(parse_step_application("a-1", other), None, "{other}");
         }
     }
 }

@@ -79,6 +79,10 @@ pub struct CallSnapshot {
     /// The step that was seen running when the snapshot was taken.
     #[n(1)]
     pub running: Option<u32>,
+    /// Whether the channel itself checks and marks its steps: `running` is its own mark then, and a step that is
+    /// sent once more is refused there.
+    #[n(2)]
+    pub fenced: bool,
 }
 
 /// One thing that happened to a call, sent from the attached node to the owner.
@@ -157,4 +161,60 @@ pub enum CallEventKind {
     /// Events were lost on the way: ask for a new snapshot.
     #[n(8)]
     Gap,
+    /// The channel itself says what became of a step.
+    #[n(9)]
+    Step {
+        /// The step's number, from 1.
+        #[n(0)]
+        step: u32,
+        /// The epoch under which it was sent.
+        #[n(1)]
+        epoch: u64,
+        /// What became of it.
+        #[n(2)]
+        result: StepResult,
+        /// The last step that is done.
+        #[n(3)]
+        done: u32,
+    },
+}
+
+/// What a channel says of a step that it was given (`deploy/freeswitch/scripts/fipple_step.lua`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum StepResult {
+    /// It ran to its end, or was broken off.
+    #[n(0)]
+    Done,
+    /// It was not run: the call is in another epoch.
+    #[n(1)]
+    Stale,
+    /// It was not run: it is done already, or running.
+    #[n(2)]
+    Duplicate,
+    /// It was not run: the step before it is not done.
+    #[n(3)]
+    Gap,
+    /// It ran until the call was hung up or transferred, and does not count as done.
+    #[n(4)]
+    Interrupted,
+}
+
+impl StepResult {
+    /// The result that the channel's word stands for; none for a word of a newer version.
+    pub fn from_word(word: &str) -> Option<Self> {
+        let all = [Self::Done, Self::Stale, Self::Duplicate, Self::Gap, Self::Interrupted];
+        all.into_iter().find(|result| result.word() == word)
+    }
+
+    /// The channel's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Stale => "stale",
+            Self::Duplicate => "duplicate",
+            Self::Gap => "gap",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }

@@ -291,4 +291,18 @@ pub enum Refusal {
         #[n(1)]
         detail: String,
     },
+    /// The switch refused it in the channel's own name: the call is controlled under another epoch by now.
+    #[n(9)]
+    #[error("call {call} is in epoch {current}, and the command was for epoch {epoch}")]
+    Fenced {
+        /// The call.
+        #[n(0)]
+        call: String,
+        /// The epoch that the command was for.
+        #[n(1)]
+        epoch: u64,
+        /// The epoch that the call has.
+        #[n(2)]
+        current: u64,
+    },
 }

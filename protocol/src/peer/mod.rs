@@ -11,7 +11,7 @@ mod frame;
 mod message;
 mod probe_message;
 
-pub use channel::{CallEvent, CallEventKind, CallSnapshot, ChannelInfo};
+pub use channel::{CallEvent, CallEventKind, CallSnapshot, ChannelInfo, StepResult};
 pub use command::{ChannelCommand, OriginateCommand};
 pub use frame::{FrameDecoder, FrameError, write_frame};
 pub use message::{ControlMessage, Hello, Refusal, Request, Response, StreamKind};
