@@ -64,6 +64,14 @@ pub const STEP_RETRY_MS: u64 = 500;
 /// comes as an event; this is for the event that was lost.
 pub const STEP_POLL_FIRST_MS: u64 = 2_000;
 
+/// The same for a step that an earlier owner sent, in milliseconds: it may have been refused just after it was seen
+/// running (`takeover/README.md`, step 5 of the recipe), and the caller would wait.
+pub const STEP_ADOPTED_POLL_MS: u64 = 500;
+
+/// How many questions in a row have to find a step neither running nor done before it is sent once more. One may have
+/// been answered before the switch had the step; a channel refuses the second of two.
+pub const STEP_UNSEEN_POLLS: u32 = 2;
+
 /// The longest pause between two such questions, in milliseconds, doubled up to here: 5,000 calls in long steps
 /// then cost the switch 167 short commands a second, where it runs 10,600 (`takeover/README.md`).
 pub const STEP_POLL_LONGEST_MS: u64 = 30_000;

@@ -3,19 +3,30 @@
 use std::sync::Arc;
 
 use super::{Flow, parse_step_uuid};
-use crate::limits::{STEP_ANSWER_MS, STEP_POLL_FIRST_MS, STEP_POLL_LONGEST_MS, STEP_RETRY_MS};
-use crate::peer::{CallEvent, CallEventKind, CallSnapshot};
+use crate::limits::{
+    STEP_ADOPTED_POLL_MS, STEP_ANSWER_MS, STEP_POLL_FIRST_MS, STEP_POLL_LONGEST_MS, STEP_RETRY_MS,
+    STEP_UNSEEN_POLLS,
+};
+use crate::peer::{CallEvent, CallEventKind, CallSnapshot, StepResult};
 
 /// Takes one call through its flow.
 ///
-/// It asks for one thing at a time and has at most one step with the switch, whatever is lost or late: the next
-/// step is asked for only once the one before is known to be done.
+/// It asks for one thing at a time: the next step is asked for only once the one before is known to be done.
+///
+/// Where the channel checks and marks its steps ([`CallSnapshot::fenced`]) the channel's own word is all that counts:
+/// an epoch that was raised before the snapshot was read stops whatever an earlier owner has queued, a step that runs
+/// nevertheless stands in the snapshot and is adopted, and a step that is sent once more is refused by the channel. An
+/// adoption is provisional: the adopted step may have marked itself just before it was refused.
+///
+/// Where the channel checks nothing, the machine has at most one step with the switch, whatever is lost or late.
 #[derive(Debug)]
 pub struct CallMachine {
     call: String,
     flow: Arc<Flow>,
     epoch: u64,
     done: u32,
+    /// The channel itself checks and marks its steps.
+    fenced: bool,
     phase: Phase,
 }
 
@@ -88,11 +99,23 @@ enum Phase {
     /// A snapshot that tells whether this step reached the switch.
     Unsure { step: u32, until_ms: u64 },
     /// The end of a step that the switch has.
-    Running { step: u32, poll_at_ms: u64, interval_ms: u64 },
+    Running(Running),
     /// The time to ask once more for the next step.
     Paused { until_ms: u64 },
     /// The call is over.
     Ended,
+}
+
+/// A step that the switch has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Running {
+    step: u32,
+    /// An earlier owner sent it.
+    adopted: bool,
+    poll_at_ms: u64,
+    interval_ms: u64,
+    /// How many snapshots in a row have shown it neither running nor done.
+    unseen: u32,
 }
 
 impl CallMachine {
@@ -104,6 +127,7 @@ impl CallMachine {
             flow,
             epoch: channel.epoch,
             done: channel.done,
+            fenced: snapshot.fenced,
             phase: Phase::Idle,
         };
         let effect = machine.resume(now_ms, snapshot);
@@ -127,7 +151,7 @@ impl CallMachine {
             Phase::Asked { until_ms, .. } | Phase::Unsure { until_ms, .. } | Phase::Paused { until_ms } => {
                 Some(until_ms)
             }
-            Phase::Running { poll_at_ms, .. } => Some(poll_at_ms),
+            Phase::Running(running) => Some(running.poll_at_ms),
         }
     }
 
@@ -139,10 +163,12 @@ impl CallMachine {
         match input {
             CallInput::Appointed(snapshot) if snapshot.channel.epoch < self.epoch => None,
             CallInput::Appointed(snapshot) => {
-                self.epoch = snapshot.channel.epoch;
+                self.appointed(snapshot);
                 self.resume(now_ms, snapshot)
             }
             CallInput::Event(event) => self.event(now_ms, event),
+            // Another epoch's step says nothing of this one: the channel has been told to refuse it.
+            CallInput::Step { epoch, .. } if self.fenced && epoch != self.epoch => None,
             // The call was somebody else's for a while and has come back: the refusal has been overtaken.
             CallInput::Step { epoch, step, outcome: StepOutcome::Lost } if epoch < self.epoch => {
                 self.answer(now_ms, step, StepOutcome::NotSent)
@@ -152,12 +178,23 @@ impl CallMachine {
             CallInput::Snapshot(Some(snapshot)) if snapshot.channel.epoch < self.epoch => None,
             CallInput::Snapshot(Some(snapshot)) => self.resume(now_ms, snapshot),
             CallInput::TakenByHand => {
-                self.phase = Phase::Idle;
-                self.flow = Arc::new(Flow { name: Flow::PARK.to_owned(), steps: Vec::new() });
+                self.stop();
                 None
             }
             CallInput::Timer => self.timer(now_ms),
         }
+    }
+
+    /// Takes over an epoch. What was asked for under an earlier one is refused by a channel that checks its steps, and
+    /// how far such a channel is stands in the snapshot, which was read after the epoch was raised.
+    fn appointed(&mut self, snapshot: &CallSnapshot) {
+        let channel = &snapshot.channel;
+        self.fenced = snapshot.fenced;
+        if self.fenced && channel.epoch > self.epoch {
+            self.done = channel.done;
+            self.phase = Phase::Idle;
+        }
+        self.epoch = channel.epoch;
     }
 
     /// Compares what the switch says with what this node believes, and goes on from there.
@@ -165,19 +202,38 @@ impl CallMachine {
         let known_done = self.done;
         self.done = self.done.max(snapshot.channel.done);
         match (snapshot.running, self.phase) {
-            (Some(step), Phase::Running { step: same, .. }) if step == same && step > self.done => None,
-            (Some(step), _) if step > self.done => {
-                self.run(now_ms, step);
+            (Some(step), Phase::Running(running)) if step == running.step && step > self.done => {
+                self.phase = Phase::Running(Running { unseen: 0, ..running });
                 None
             }
-            // The switch took this step from us: that a newly attached node has not seen it proves nothing.
-            (_, Phase::Running { step, .. }) if step > self.done => None,
+            (Some(step), phase) if step > self.done => {
+                // Of a step that this machine asked for it has only not heard yet that it was taken.
+                let own = matches!(phase, Phase::Asked { step: asked, .. } | Phase::Unsure { step: asked, .. } if asked == step);
+                self.run(now_ms, step, !own);
+                None
+            }
+            (_, Phase::Running(running)) if running.step > self.done => self.unseen(now_ms, running),
             // The answer is still on its way, and will tell more than a snapshot that may be older.
             (_, Phase::Asked { step, .. }) if step > self.done => None,
             (_, Phase::Idle | Phase::Unsure { .. } | Phase::Paused { .. }) => self.next(now_ms),
             _ if self.done > known_done => self.next(now_ms),
             _ => None,
         }
+    }
+
+    /// A step that the switch is believed to have neither runs nor is done, as the switch says.
+    fn unseen(&mut self, now_ms: u64, running: Running) -> Option<CallEffect> {
+        // That a newly attached node has not seen it proves nothing where only events tell of it.
+        if !self.fenced {
+            return None;
+        }
+        // Another owner's step was refused when it had just marked itself. One of this machine's own may only wait for
+        // something else that the channel does, and is not sent again at once.
+        if running.adopted || running.unseen + 1 >= STEP_UNSEEN_POLLS {
+            return self.next(now_ms);
+        }
+        self.phase = Phase::Running(Running { unseen: running.unseen + 1, ..running });
+        None
     }
 
     fn event(&mut self, now_ms: u64, event: &CallEvent) -> Option<CallEffect> {
@@ -187,10 +243,15 @@ impl CallMachine {
         match &event.kind {
             CallEventKind::HungUp { .. } => self.end(),
             CallEventKind::Gap => Some(CallEffect::AskSnapshot),
+            CallEventKind::Step { step, epoch, result, done } if self.fenced => {
+                self.verdict(now_ms, *step, *epoch, *result, *done)
+            }
+            // What executes a fenced step ends also where it refuses the step.
+            CallEventKind::Executing { .. } | CallEventKind::Executed { .. } if self.fenced => None,
             CallEventKind::Executing { application_uuid: Some(uuid), .. } => {
                 let (step, _) = parse_step_uuid(&self.call, uuid)?;
                 if self.done.checked_add(1) == Some(step) && !matches!(self.phase, Phase::Running { .. }) {
-                    self.run(now_ms, step);
+                    self.run(now_ms, step, false);
                 }
                 None
             }
@@ -206,6 +267,43 @@ impl CallMachine {
         }
     }
 
+    /// The channel says what became of a step.
+    fn verdict(
+        &mut self,
+        now_ms: u64,
+        step: u32,
+        epoch: u64,
+        result: StepResult,
+        done: u32,
+    ) -> Option<CallEffect> {
+        let adopted =
+            matches!(self.phase, Phase::Running(running) if running.adopted && running.step == step);
+        // What an earlier owner sent, and this one has not adopted, was refused or belongs to a flow that is over.
+        if step <= self.done || !(epoch == self.epoch || (adopted && epoch < self.epoch)) {
+            return None;
+        }
+        match result {
+            StepResult::Done if step == self.done + 1 => {
+                self.done = step;
+                self.next(now_ms)
+            }
+            StepResult::Stale if adopted && epoch < self.epoch => self.next(now_ms),
+            StepResult::Duplicate if done >= step => {
+                self.done = done;
+                self.next(now_ms)
+            }
+            // It runs: the one that was sent first.
+            StepResult::Duplicate => None,
+            // The call is hung up or has been sent elsewhere: its flow is over.
+            StepResult::Interrupted => {
+                self.stop();
+                None
+            }
+            // This node has lost the call, or an end that it has not heard of; the switch knows.
+            StepResult::Done | StepResult::Stale | StepResult::Gap => Some(CallEffect::AskSnapshot),
+        }
+    }
+
     fn answer(&mut self, now_ms: u64, step: u32, outcome: StepOutcome) -> Option<CallEffect> {
         if outcome == StepOutcome::Lost {
             return self.end();
@@ -216,7 +314,7 @@ impl CallMachine {
         }
         match outcome {
             StepOutcome::Accepted => {
-                self.run(now_ms, step);
+                self.run(now_ms, step, false);
                 None
             }
             StepOutcome::NotSent => {
@@ -241,9 +339,10 @@ impl CallMachine {
             Phase::Idle | Phase::Ended => None,
             Phase::Asked { step, .. } | Phase::Unsure { step, .. } => self.ask_whether_sent(now_ms, step),
             Phase::Paused { .. } => self.next(now_ms),
-            Phase::Running { step, interval_ms, .. } => {
-                let interval_ms = (interval_ms * 2).min(STEP_POLL_LONGEST_MS);
-                self.phase = Phase::Running { step, poll_at_ms: now_ms + interval_ms, interval_ms };
+            Phase::Running(running) => {
+                let interval_ms = (running.interval_ms * 2).min(STEP_POLL_LONGEST_MS);
+                self.phase =
+                    Phase::Running(Running { poll_at_ms: now_ms + interval_ms, interval_ms, ..running });
                 Some(CallEffect::AskSnapshot)
             }
         }
@@ -265,9 +364,16 @@ impl CallMachine {
         })
     }
 
-    fn run(&mut self, now_ms: u64, step: u32) {
-        let interval_ms = STEP_POLL_FIRST_MS;
-        self.phase = Phase::Running { step, poll_at_ms: now_ms + interval_ms, interval_ms };
+    fn run(&mut self, now_ms: u64, step: u32, adopted: bool) {
+        let interval_ms = if adopted { STEP_ADOPTED_POLL_MS } else { STEP_POLL_FIRST_MS };
+        let poll_at_ms = now_ms + interval_ms;
+        self.phase = Phase::Running(Running { step, adopted, poll_at_ms, interval_ms, unseen: 0 });
+    }
+
+    /// Ends the flow; the call goes on without one.
+    fn stop(&mut self) {
+        self.phase = Phase::Idle;
+        self.flow = Arc::new(Flow { name: Flow::PARK.to_owned(), steps: Vec::new() });
     }
 
     fn ask_whether_sent(&mut self, now_ms: u64, step: u32) -> Option<CallEffect> {

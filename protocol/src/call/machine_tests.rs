@@ -133,6 +133,70 @@ fn answers_from_before_the_call_came_back_do_not_end_it() {
     assert_eq!(machine.handle(3_000, lost), Some(CallEffect::Forget));
 }
 
+fn fenced(epoch: u64, done: u32, running: Option<u32>) -> CallSnapshot {
+    CallSnapshot { fenced: true, ..snapshot(epoch, done, running) }
+}
+
+fn says(step: u32, epoch: u64, result: StepResult, done: u32) -> CallEvent {
+    event(CallEventKind::Step { step, epoch, result, done })
+}
+
+#[test]
+fn only_the_word_of_a_fenced_channel_ends_a_step() {
+    let (mut machine, _) = CallMachine::new(0, &fenced(1, 0, None), flow(2));
+    let accepted = CallInput::Step { epoch: 1, step: 1, outcome: StepOutcome::Accepted };
+    machine.handle(1, accepted);
+    assert_eq!(machine.handle(2, CallInput::Event(&executed(1, 1))), None, "it may have been refused");
+    assert_eq!(machine.handle(3, CallInput::Event(&says(1, 0, StepResult::Stale, 0))), None, "not this one");
+    let next = machine.handle(4, CallInput::Event(&says(1, 1, StepResult::Done, 1)));
+    assert_eq!(step_of(&next), Some(2));
+    let stale = machine.handle(5, CallInput::Event(&says(2, 1, StepResult::Stale, 1)));
+    assert_eq!(stale, Some(CallEffect::AskSnapshot), "somebody else owns the call");
+}
+
+#[test]
+fn an_adoption_is_provisional() {
+    let adopt = || CallMachine::new(0, &fenced(2, 1, Some(2)), flow(3));
+    let (mut machine, first) = adopt();
+    assert_eq!((first, machine.timer_ms()), (None, Some(STEP_ADOPTED_POLL_MS)));
+    let again = machine.handle(1, CallInput::Event(&says(2, 1, StepResult::Stale, 1)));
+    assert_eq!(step_of(&again), Some(2), "it was refused after it had marked itself");
+
+    let (mut machine, _) = adopt();
+    let at_ms = STEP_ADOPTED_POLL_MS;
+    assert_eq!(machine.handle(at_ms, CallInput::Timer), Some(CallEffect::AskSnapshot));
+    let again = machine.handle(at_ms + 1, CallInput::Snapshot(Some(&fenced(2, 1, None))));
+    assert_eq!(step_of(&again), Some(2), "its refusal was not heard");
+
+    let (mut machine, _) = adopt();
+    let next = machine.handle(1, CallInput::Event(&says(2, 1, StepResult::Done, 2)));
+    assert_eq!(step_of(&next), Some(3), "it ends under the epoch that began it");
+}
+
+#[test]
+fn a_step_that_waits_in_the_channel_is_sent_again_after_a_while_and_one_that_ran_is_not() {
+    let (mut machine, _) = CallMachine::new(0, &fenced(1, 0, None), flow(2));
+    machine.handle(1, CallInput::Step { epoch: 1, step: 1, outcome: StepOutcome::Accepted });
+    assert_eq!(machine.handle(2, CallInput::Snapshot(Some(&fenced(1, 0, None)))), None, "it may be queued");
+    let again = machine.handle(3, CallInput::Snapshot(Some(&fenced(1, 0, None))));
+    assert_eq!(step_of(&again), Some(1));
+    assert_eq!(machine.handle(4, CallInput::Event(&says(1, 1, StepResult::Duplicate, 0))), None, "it runs");
+    let next = machine.handle(5, CallInput::Event(&says(1, 1, StepResult::Duplicate, 1)));
+    assert_eq!(step_of(&next), Some(2), "it is done");
+}
+
+#[test]
+fn a_call_that_is_sent_elsewhere_has_no_flow_until_it_comes_back() {
+    let (mut machine, _) = CallMachine::new(0, &fenced(1, 0, Some(1)), flow(2));
+    assert_eq!(machine.handle(1, CallInput::Event(&says(1, 1, StepResult::Interrupted, 0))), None);
+    assert_eq!((machine.timer_ms(), machine.done()), (None, 0));
+    let (mut machine, _) = CallMachine::new(0, &fenced(1, 2, None), flow(3));
+    let again = machine.handle(1, CallInput::Appointed(&fenced(2, 0, None)));
+    assert!(matches!(again, Some(CallEffect::RunStep { epoch: 2, step: 1, .. })), "{again:?}");
+    let late = CallInput::Step { epoch: 1, step: 3, outcome: StepOutcome::Lost };
+    assert_eq!(machine.handle(2, late), None, "an answer from before");
+}
+
 /// A switch and a network that loses, delays and is appointed anew, as a script of small numbers.
 struct World {
     machine: CallMachine,
