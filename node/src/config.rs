@@ -62,7 +62,7 @@ pub struct Settings {
     #[arg(long, value_name = "PASSWORD", env = "FIPPLE_SWITCH_PASSWORD", hide_env_values = true)]
     pub switch_password: Option<String>,
 
-    /// Call flows beside those that are built in, as a TOML array. In the file: `[[flow]]`
+    /// Call flows beside those that are built in, as a TOML array. In the file: `[[flow]]`. `docs/flows.md` tells their steps
     #[arg(long, value_name = "TOML", env = "FIPPLE_FLOW", value_parser = flows_flag)]
     pub flow: Option<FlowList>,
 
@@ -421,6 +421,30 @@ mod tests {
             let said = load(text).unwrap_err().to_string();
             assert!(said.contains(named), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn the_flow_of_the_documentation_is_one() {
+        let text = include_str!("../../docs/flows.md");
+        let toml = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let [flow] = &load(toml).unwrap().flows[..] else { panic!("one flow") };
+        let applications: Vec<_> = flow.steps.iter().map(|step| step.application.as_str()).collect();
+        let expected =
+            ["answer", "playback", "play_and_get_digits", "record", "bridge", "playback", "hangup"];
+        assert_eq!(applications, expected);
+    }
+
+    #[test]
+    fn a_wrong_step_is_named_with_its_flow_and_field() {
+        let flow =
+            "[[flow]]\nname = \"night\"\nsteps = [{ do = \"answer\" }, { do = \"play\", fil = \"a\" }]";
+        let said = load(flow).unwrap_err().to_string();
+        for part in ["fipple.toml", "\"night\"", "step 2", "`fil`", "`file`"] {
+            assert!(said.contains(part), "{part} is not in: {said}");
+        }
+        let said =
+            flows_flag("[{ name = \"a\", steps = [{ do = \"hangup\", cause = \"X\" }] }]").unwrap_err();
+        assert!(said.contains("step 1") && said.contains("`cause`"), "{said}");
     }
 
     #[test]

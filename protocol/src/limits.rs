@@ -52,6 +52,22 @@ pub const FLOW_NAME_MAX_BYTES: usize = 64;
 /// without a bound; 8 KiB hold any dial string and stay far below a control frame.
 pub const STEP_MAX_BYTES: usize = 8 * 1024;
 
+/// The most digits that a step collects: what FreeSWITCH's `play_and_get_digits` has room for.
+pub const DIGITS_MAX: u32 = 128;
+
+/// How often a step asks for digits at most. Nobody stays for more.
+pub const DIGITS_TRIES_MAX: u32 = 100;
+
+/// How long a step waits for a digit at most, in milliseconds: ten minutes, in which somebody finds the letter with the
+/// number in it.
+pub const DIGITS_TIMEOUT_MAX_MS: u32 = 600_000;
+
+/// The longest recording that a step limits itself to, in seconds: a day, longer than any call.
+pub const RECORD_MAX_SECONDS: u32 = 86_400;
+
+/// How long a step lets another party ring at most, in seconds: an hour, longer than anybody waits.
+pub const BRIDGE_TIMEOUT_MAX_SECONDS: u32 = 3_600;
+
 /// How long a call's owner waits for the answer to one request before it asks how the call stands, in
 /// milliseconds. An answer takes two hops and one command of the switch: milliseconds where nothing is wrong.
 pub const STEP_ANSWER_MS: u64 = 2_000;

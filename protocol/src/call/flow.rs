@@ -1,19 +1,31 @@
 //! What is done with a call, as data.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::Action;
 use crate::limits::{FLOW_MAX_STEPS, FLOW_NAME_MAX_BYTES, STEP_MAX_BYTES};
 
 /// A list of steps that are done with a call, one after the other. The position of a call in its flow is the
 /// number of steps that are done.
+///
+/// It is read from a name and steps, each of which is an [`Action`], known by its `do`, or a [`Step`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "WrittenFlow")]
 pub struct Flow {
     /// What the channel variable `fipple_flow` says for a call that is to follow this flow.
     pub name: String,
     /// The steps. Without any, the call waits for commands.
-    #[serde(default)]
     pub steps: Vec<Step>,
+}
+
+/// A flow as people write it. Its steps are read one by one, so that what is wrong with one names it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenFlow {
+    name: String,
+    #[serde(default)]
+    steps: Vec<Map<String, Value>>,
 }
 
 /// One step: a dialplan application of the switch.
@@ -35,6 +47,41 @@ pub struct InvalidFlow {
     pub name: String,
     /// What is wrong.
     pub problem: String,
+}
+
+impl TryFrom<WrittenFlow> for Flow {
+    type Error = InvalidFlow;
+
+    fn try_from(written: WrittenFlow) -> Result<Self, InvalidFlow> {
+        let WrittenFlow { name, steps } = written;
+        let last = steps.len();
+        let read = |(step, number): (Map<String, Value>, usize)| {
+            let ends = step.get("do").is_some_and(|does| does == "hangup");
+            if ends && number < last {
+                return Err(format!("step {number}: nothing can follow a hangup"));
+            }
+            read_step(step).map_err(|problem| format!("step {number}: {problem}"))
+        };
+        let steps: Result<_, String> = steps.into_iter().zip(1..).map(read).collect();
+        match steps {
+            Ok(steps) => {
+                let flow = Self { name, steps };
+                flow.validate().map(|()| flow)
+            }
+            Err(problem) => Err(InvalidFlow { name, problem }),
+        }
+    }
+}
+
+fn read_step(step: Map<String, Value>) -> Result<Step, String> {
+    let is_action = step.contains_key("do");
+    let step = Value::Object(step);
+    if is_action {
+        let action: Action = serde_json::from_value(step).map_err(|error| error.to_string())?;
+        action.lower().map_err(|error| error.to_string())
+    } else {
+        serde_json::from_value(step).map_err(|error| format!("{error}; or say what it is to `do`"))
+    }
 }
 
 impl Flow {
@@ -95,12 +142,44 @@ fn is_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn the_built_in_flows_are_valid() {
         for flow in Flow::built_in() {
             assert_eq!(flow.validate(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_steps_are_read() {
+        let flow: Flow = serde_json::from_value(json!({
+            "name": "night",
+            "steps": [{"do": "answer"}, {"application": "sleep", "argument": "20"}, {"do": "hangup"}],
+        }))
+        .unwrap();
+        let steps: Vec<_> = flow.steps.iter().map(|step| (&*step.application, &*step.argument)).collect();
+        assert_eq!(steps, [("answer", ""), ("sleep", "20"), ("hangup", "NORMAL_CLEARING")]);
+        let again: Flow = serde_json::from_value(serde_json::to_value(&flow).unwrap()).unwrap();
+        assert_eq!(again, flow);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_the_flow_the_step_and_the_field() {
+        for (steps, words) in [
+            (json!([{"do": "answer"}, {"do": "play", "fil": "a"}]), ["step 2", "`fil`"]),
+            (json!([{"do": "play", "file": ""}]), ["step 1", "`file`"]),
+            (json!([{"aplication": "sleep"}]), ["step 1", "`aplication`"]),
+            (json!([{}]), ["step 1", "`do`"]),
+            (json!([{"do": "hangup"}, {"do": "answer"}]), ["step 1", "hangup"]),
+            (json!([{"do": "execute", "application": "a b"}]), ["step 1", "application"]),
+            (json!([{"do": "bridge", "to": "x".repeat(STEP_MAX_BYTES)}]), ["step 1", "larger"]),
+        ] {
+            let flow = json!({"name": "night", "steps": steps});
+            let said = serde_json::from_value::<Flow>(flow).unwrap_err().to_string();
+            assert!(said.contains("\"night\"") && words.iter().all(|word| said.contains(word)), "{said}");
         }
     }
 
