@@ -234,7 +234,7 @@ fn expression<'a>(field: &'static str, text: &'a str) -> Result<&'a str, Invalid
     word(field, &text.replace('\\', "."))?;
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
-        if character == '\\' && !characters.next().is_some_and(|next| !"nrts\\".contains(next)) {
+        if character == '\\' && characters.next().is_none_or(|next| "nrts\\".contains(next)) {
             return wrong(field, r"may not hold \n, \r, \t, \s or \\, nor end with a backslash");
         }
     }
