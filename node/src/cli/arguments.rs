@@ -71,6 +71,9 @@ pub(super) enum Command {
     Members,
     /// List the switches, and which node is attached to which
     Switches,
+    /// Prepare a FreeSWITCH
+    #[command(subcommand)]
+    Switch(Switch),
     /// List the channels of all switches
     #[command(alias = "channels")]
     Calls,
@@ -130,6 +133,32 @@ pub(super) enum Token {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+}
+
+const INSTALL_EXAMPLES: &str = "\
+Example, on the switch's machine (or with its directories mounted):
+  fipple switch install --scripts \"$(fs_cli -x 'global_getvar script_dir')\" \\
+                        --dialplan \"$(fs_cli -x 'global_getvar conf_dir')/dialplan\"
+
+The scripts check each step and command of a call in the call's own thread; they need mod_lua and mod_hash. A
+switch without mod_lua needs the dialplan alone. What is running is not disturbed.";
+
+#[derive(Subcommand)]
+pub(super) enum Switch {
+    /// Put fipple's scripts and its dialplan where a FreeSWITCH looks for them
+    #[command(after_help = INSTALL_EXAMPLES)]
+    Install(Install),
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Install {
+    /// The switch's directory of Lua scripts
+    #[arg(long, value_name = "DIR")]
+    pub(super) scripts: Option<PathBuf>,
+    /// The switch's directory of dialplans; an extension of fipple's that is there already stays as it is
+    #[arg(long, value_name = "DIR")]
+    pub(super) dialplan: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -6,6 +6,7 @@ mod arguments;
 mod call;
 mod client;
 mod daemon;
+mod install;
 mod listings;
 mod logging;
 pub(crate) mod output;
@@ -21,7 +22,7 @@ use clap::{CommandFactory, Parser};
 pub use client::{Client, Reply};
 
 use crate::Error;
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Switch};
 
 /// Exit status of a command that was refused or failed.
 const FAILED: u8 = 1;
@@ -60,6 +61,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
         Command::Node(node) => daemon::run(&data_dir, *node).await,
         Command::Members => listings::members(&client()?, json).await,
         Command::Switches => listings::switches(&client()?, json).await,
+        Command::Switch(Switch::Install(directories)) => install::install(&directories),
         Command::Calls => listings::calls(&client()?, json).await,
         Command::Status => listings::status(&client()?, json).await,
         Command::Call { uuid, action } => call::command(&client()?, &uuid, action, json).await,
