@@ -438,3 +438,23 @@ pub const REPLICATION_QUEUE_MESSAGES: usize = 64;
 /// Commands that may wait in one channel's own queue. FreeSWITCH holds 256 there and closes the connection that brings one
 /// more; two are kept for a step and its mark, and the rest is far more than anybody means to queue.
 pub const COMMANDS_UNSTARTED_MAX: usize = 32;
+
+// --- Trace of calls ---
+
+/// What a node remembers of calls, in entries: about 30 of a short call, so some 1,000 calls that ended lately beside those
+/// that live. A power of two, which is what the deque grows to.
+pub const TRACE_ENTRIES: usize = 32_768;
+
+/// What a node remembers of calls, in bytes: entries of 56 bytes, their texts, and the names of their calls. Small enough for
+/// a router, and for three nodes with 5,000 live calls in 40 MB.
+pub const TRACE_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// What one call takes in that memory beside its name and its entries, in bytes: a node of the map, and the allocator's part.
+pub const TRACE_CALL_BYTES: usize = 96;
+
+/// The latest entries of one call that a node tells at once: 150 KB. Nobody reads more, and a call that is commanded by a
+/// program for hours has more.
+pub const TRACE_ANSWER_ENTRIES: usize = 1_000;
+
+/// How long nodes may take to tell what they remember of a call, in milliseconds.
+pub const TRACE_TIMEOUT_MS: u64 = 1_000;

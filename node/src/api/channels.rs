@@ -9,18 +9,13 @@ use serde::Serialize;
 
 use super::ApiState;
 use super::body::Data;
-use super::envelope::{Failure, ListingNotes, Success, UnansweredNode};
+use super::envelope::{Failure, ListingNotes, Success};
 use super::path::Segment;
 
 /// `GET /v2/channels`
 pub(super) async fn list(State(state): State<Arc<ApiState>>) -> Result<Success, Failure> {
     let listing = state.calls.list().await;
-    let members = state.cluster.members().borrow().clone();
-    let unanswered = listing.unanswered.iter().map(|id| UnansweredNode {
-        id: id.to_string(),
-        name: members.all.get(id).map(|member| member.name.clone()),
-    });
-    let notes = ListingNotes { unanswered: unanswered.collect(), truncated: listing.truncated };
+    let notes = ListingNotes { unanswered: state.named(&listing.unanswered), truncated: listing.truncated };
     Ok(Success::ok(&listing.channels)?.listing(notes))
 }
 

@@ -5,6 +5,7 @@
 
 mod authentication;
 mod body;
+mod calls;
 mod channels;
 mod cluster;
 mod envelope;
@@ -25,13 +26,14 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use fipple_protocol::NodeId;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::sync::watch;
 
 pub(crate) use authentication::AdminKey;
 pub use authentication::{TOKEN_HEADER, ensure_admin_key, read_admin_key};
-use envelope::{Failure, Success};
+use envelope::{Failure, Success, UnansweredNode};
 use metrics::ApiMetrics;
 pub use published::PublishedApi;
 pub(crate) use server::Listening;
@@ -44,7 +46,7 @@ use crate::documents::Documents;
 use crate::net::Host;
 
 /// Every route: method, path, what it is for.
-const ROUTES: [(&str, &str, &str); 11] = [
+const ROUTES: [(&str, &str, &str); 12] = [
     ("GET", "/v2", "this list"),
     ("GET", "/v2/cluster/members", "the nodes of the cluster"),
     ("GET", "/v2/cluster/switches", "the switches, and which node is attached to which"),
@@ -56,6 +58,11 @@ const ROUTES: [(&str, &str, &str); 11] = [
         "POST",
         "/v2/channels/{uuid}",
         "command a channel: answer, hangup, park, play, transfer, bridge, set, ...",
+    ),
+    (
+        "GET",
+        "/v2/calls/{uuid}/trace",
+        "what the nodes remember of a call: owners, epochs, steps, commands, events",
     ),
     ("GET", "/health", "liveness; no key needed"),
     ("GET", "/ready", "readiness; no key needed"),
@@ -78,6 +85,13 @@ impl ApiState {
     /// Whether the node has begun to leave.
     fn leaving(&self) -> bool {
         *self.leaving.borrow()
+    }
+
+    /// Nodes that did not answer, with their names.
+    fn named(&self, nodes: &[NodeId]) -> Vec<UnansweredNode> {
+        let members = self.cluster.members().borrow().clone();
+        let name = |id| members.all.get(id).map(|member| member.name.clone());
+        nodes.iter().map(|id| UnansweredNode { id: id.to_string(), name: name(id) }).collect()
     }
 }
 
@@ -142,6 +156,7 @@ fn router(state: Arc<ApiState>) -> Router {
         .route("/v2/cluster/switches/{name}/api", post(cluster::switch_api))
         .route("/v2/channels", get(channels::list).post(channels::originate))
         .route("/v2/channels/{uuid}", get(channels::find).post(channels::command))
+        .route("/v2/calls/{uuid}/trace", get(calls::trace))
         .route_layer(from_fn_with_state(state.clone(), authentication::require));
     Router::new()
         .merge(keyed)

@@ -62,6 +62,7 @@ impl Calls {
                 running.owned.appoint(from, &snapshot)?;
                 Ok(Response::Done)
             }
+            Request::Trace { call } => Ok(Response::Trace(running.trace.of(&call, running.peers.local()))),
             Request::Snapshot { switch, call } => {
                 snapshot(running.switch(&switch)?, &call).await.map(Response::Snapshot)
             }

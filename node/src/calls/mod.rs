@@ -19,6 +19,7 @@ mod queue;
 mod route;
 mod steps;
 mod table;
+pub(crate) mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,7 @@ use self::attached::AttachedSwitch;
 use self::locations::Locations;
 use self::owned::OwnedCalls;
 use self::peers::Peers;
+use self::trace::Trace;
 use crate::Error;
 use crate::cluster::Cluster;
 use crate::limits::{APPOINT_RETRY_MS, DRAIN_TIMEOUT_MS, SHUTDOWN_TIMEOUT_MS};
@@ -43,6 +45,7 @@ use crate::switch::supervisor::{Intent, Links, Supervisor};
 pub use config::CallsConfig;
 pub use listing::Listing;
 pub use metrics::CallMetrics;
+pub use trace::CallTrace;
 
 /// Every call of the cluster, reached from this node. Cloning is cheap.
 ///
@@ -70,6 +73,7 @@ struct Running {
     peers: Arc<dyn Peers>,
     switches: BTreeMap<String, Arc<AttachedSwitch>>,
     owned: Arc<OwnedCalls>,
+    trace: Arc<Trace>,
 }
 
 impl Calls {
@@ -105,14 +109,27 @@ impl Calls {
     fn run_among(&self, peers: Arc<dyn Peers>) {
         let inner = &self.inner;
         let started = Instant::now();
-        let owned = OwnedCalls::new(inner.flows.clone(), peers.clone(), started, inner.metrics.owned.clone());
+        let trace = Arc::new(Trace::new(inner.host.clock.clone()));
+        let owned = OwnedCalls::new(
+            inner.flows.clone(),
+            peers.clone(),
+            started,
+            inner.metrics.owned.clone(),
+            trace.clone(),
+        );
         let owned = Arc::new(owned);
         let links = Arc::new(Links::new(peers.clone()));
         let mut tasks = lock(&inner.tasks);
         let mut switches = BTreeMap::new();
         for config in &inner.config.switches {
             let metrics = inner.metrics.switch(&config.name);
-            let switch = AttachedSwitch::new(config.clone(), inner.host.clone(), metrics, peers.clone());
+            let switch = AttachedSwitch::new(
+                config.clone(),
+                inner.host.clone(),
+                metrics,
+                peers.clone(),
+                trace.clone(),
+            );
             let switch = Arc::new(switch);
             switches.insert(config.name.clone(), switch.clone());
             let supervisor =
@@ -120,7 +137,7 @@ impl Calls {
             tasks.spawn(supervisor.run());
         }
         tasks.spawn(owned.clone().keep_time());
-        *lock(&inner.running) = Some(Arc::new(Running { peers, switches, owned }));
+        *lock(&inner.running) = Some(Arc::new(Running { peers, switches, owned, trace }));
     }
 
     /// Gives calls and switches over to other nodes, if there are any, and waits for it for a limited time. The node

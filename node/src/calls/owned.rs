@@ -13,6 +13,7 @@ use tokio::time::{Instant, interval};
 use super::attached::accepted;
 use super::peers::Peers;
 use super::route::attached_node;
+use super::trace::Trace;
 use crate::limits::{
     FLOW_TIMER_MS, OWNED_MAX_CALLS, OWNED_QUIET_MS, OWNED_UNATTENDED_MS, STEP_REQUEST_TIMEOUT_MS,
 };
@@ -26,6 +27,8 @@ pub(crate) struct OwnedCalls {
     /// The beginning of the machines' time.
     started: Instant,
     count: Gauge,
+    #[allow(dead_code, reason = "the places that note something are being rewritten; this goes with them")]
+    trace: Arc<Trace>,
 }
 
 struct OwnedCall {
@@ -44,8 +47,9 @@ impl OwnedCalls {
         peers: Arc<dyn Peers>,
         started: Instant,
         count: Gauge,
+        trace: Arc<Trace>,
     ) -> Self {
-        Self { calls: Mutex::default(), flows, peers, started, count }
+        Self { calls: Mutex::default(), flows, peers, started, count, trace }
     }
 
     /// Where commands for a call go that this node owns: its switch, and the node attached to it.

@@ -239,6 +239,14 @@ impl Running {
         self.unattended(&members).unwrap_or(Search::Nowhere)
     }
 
+    /// A channel that is found at the first attempt, wherever it is.
+    pub(super) async fn find_now(&self, channel: &str) -> Option<ChannelInfo> {
+        match self.search(channel).await {
+            Search::Found(info, _) => Some(*info),
+            _ => None,
+        }
+    }
+
     /// A channel of the switches that this node is attached to. One that no event has told of yet is asked for.
     pub(super) async fn find_here(&self, channel: &str) -> Option<ChannelInfo> {
         for switch in self.attached() {

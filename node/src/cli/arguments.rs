@@ -34,6 +34,18 @@ Examples:
 Every setting is a flag, a FIPPLE_* variable and a key of the file; the first of these wins.
 SIGTERM or Ctrl-C stops the node after it has told the others; a second one stops it at once.";
 
+const CALLS_EXAMPLES: &str = "\
+Examples:
+  fipple calls                    all channels
+  fipple calls trace 5c1d...      what became of this call, and why";
+
+const TRACE_HELP: &str = "\
+Times are UTC, each by the clock of the node in its line. Every node keeps the latest 4 MiB of all its calls, also of
+those that have ended; what a node remembered that is down is missing, and is named at the end.
+
+Example:
+  fipple calls trace 5c1d4f0a-... --json";
+
 /// A telephony control plane without a centre: every node runs this program, finds the others by gossip over
 /// QUIC, and can control the calls of every attached FreeSWITCH.
 #[derive(Parser)]
@@ -74,9 +86,12 @@ pub(super) enum Command {
     /// Prepare a FreeSWITCH
     #[command(subcommand)]
     Switch(Switch),
-    /// List the channels of all switches
-    #[command(alias = "channels")]
-    Calls,
+    /// List the channels of all switches, or tell what became of one call
+    #[command(alias = "channels", after_help = CALLS_EXAMPLES)]
+    Calls {
+        #[command(subcommand)]
+        command: Option<Calls>,
+    },
     /// Show how the node and its cluster are
     Status,
     /// Command a channel, through any node
@@ -159,6 +174,18 @@ pub(super) struct Install {
     /// The switch's directory of dialplans; an extension of fipple's that is there already stays as it is
     #[arg(long, value_name = "DIR")]
     pub(super) dialplan: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Calls {
+    /// List the channels of all switches, as without a command
+    List,
+    /// Tell what every node remembers of a call: owners and why they changed, epochs, steps, commands, events
+    #[command(after_help = TRACE_HELP)]
+    Trace {
+        /// The call's uuid: that of its first channel. It may have ended
+        uuid: String,
+    },
 }
 
 #[derive(Subcommand)]

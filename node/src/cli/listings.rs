@@ -145,18 +145,18 @@ pub(super) async fn status(client: &Client, json: bool) -> Result<(), Error> {
     ))
 }
 
-async fn node_names(client: &Client) -> Result<BTreeMap<String, String>, Error> {
+pub(super) async fn node_names(client: &Client) -> Result<BTreeMap<String, String>, Error> {
     let members = client.get("/v2/cluster/members").await?;
     Ok(list(&members).map(|member| (text(&member["id"]), text(&member["name"]))).collect())
 }
 
 /// The node's name, or its id where it has no name here.
-fn node_name(names: &BTreeMap<String, String>, id: &Value) -> String {
+pub(super) fn node_name(names: &BTreeMap<String, String>, id: &Value) -> String {
     let id = text(id);
     names.get(&id).cloned().unwrap_or(id)
 }
 
-fn list(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
@@ -165,7 +165,7 @@ fn count(value: &Value, field: &str, expected: &str) -> usize {
 }
 
 /// A cell's text: nothing and null are a dash.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) if text.is_empty() => "-".into(),

@@ -14,6 +14,7 @@ mod pinned;
 mod setup;
 pub(crate) mod signals;
 pub(crate) mod table;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ use clap::{CommandFactory, Parser};
 pub use client::{Client, Reply};
 
 use crate::Error;
-use arguments::{Arguments, Command, Switch};
+use arguments::{Arguments, Calls, Command, Switch};
 
 /// Exit status of a command that was refused or failed.
 const FAILED: u8 = 1;
@@ -62,7 +63,8 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
         Command::Members => listings::members(&client()?, json).await,
         Command::Switches => listings::switches(&client()?, json).await,
         Command::Switch(Switch::Install(directories)) => install::install(&directories),
-        Command::Calls => listings::calls(&client()?, json).await,
+        Command::Calls { command: None | Some(Calls::List) } => listings::calls(&client()?, json).await,
+        Command::Calls { command: Some(Calls::Trace { uuid }) } => trace::show(&client()?, &uuid, json).await,
         Command::Status => listings::status(&client()?, json).await,
         Command::Call { uuid, action } => call::command(&client()?, &uuid, action, json).await,
         Command::Originate(originate) => call::originate(&client()?, originate, json).await,

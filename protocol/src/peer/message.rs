@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::{CallSnapshot, ChannelCommand, ChannelInfo, OriginateCommand};
+use super::{CallSnapshot, ChannelCommand, ChannelInfo, OriginateCommand, TraceEntry};
 use crate::NodeId;
 
 /// What a stream between two nodes carries. Lower numbers go first where a link is full.
@@ -185,6 +185,13 @@ pub enum Request {
         #[n(1)]
         call: String,
     },
+    /// To any node: what do you remember of this call, in the order in which it happened?
+    #[n(10)]
+    Trace {
+        /// The call: the A leg's uuid.
+        #[n(0)]
+        call: String,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -208,6 +215,9 @@ pub enum Response {
     /// It was not done.
     #[n(5)]
     Refused(#[n(0)] Refusal),
+    /// What is remembered of the call that was asked for, the oldest first; empty where nothing is.
+    #[n(6)]
+    Trace(#[n(0)] Vec<TraceEntry>),
 }
 
 /// Why a request was not carried out.

@@ -10,9 +10,11 @@ mod command;
 mod frame;
 mod message;
 mod probe_message;
+mod trace;
 
 pub use channel::{CallEvent, CallEventKind, CallSnapshot, ChannelInfo, StepResult};
 pub use command::{ChannelCommand, OriginateCommand};
 pub use frame::{FrameDecoder, FrameError, write_frame};
 pub use message::{ControlMessage, Hello, Refusal, Request, Response, StreamKind};
 pub use probe_message::ProbeMessage;
+pub use trace::TraceEntry;
