@@ -43,6 +43,15 @@ impl From<Refusal> for Failure {
                 format!("The call has changed hands, and nothing was done: {said}. Try again."),
             )
             .retry_after(API_RETRY_AFTER_SECONDS),
+            // A command that ran before is answered as a success where its key was given.
+            Refusal::Repeated { .. } => {
+                Self::new(StatusCode::CONFLICT, "repeated", format!("{said}. Nothing was done."))
+            }
+            Refusal::KeyReused { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "key_reused",
+                format!("{said}, and nothing was done. Give each command a key of its own."),
+            ),
             Refusal::InvalidArgument { .. } => {
                 Self::new(StatusCode::BAD_REQUEST, "invalid_argument", format!("{said}."))
             }
@@ -85,6 +94,8 @@ mod tests {
             (Refusal::SwitchRefused { reply: detail() }, 409, "refused_by_switch"),
             (Refusal::NotOwner { owner: None }, 503, "owner_moved"),
             (Refusal::Fenced { call: detail(), epoch: 3, current: 4 }, 503, "fenced"),
+            (Refusal::Repeated { id: 7 }, 409, "repeated"),
+            (Refusal::KeyReused { id: 7 }, 409, "key_reused"),
             (Refusal::InvalidArgument { detail: detail() }, 400, "invalid_argument"),
             (Refusal::Overloaded { detail: detail() }, 429, "overloaded"),
             (Refusal::TimedOut { detail: detail() }, 504, "timed_out"),

@@ -276,7 +276,10 @@ fn outcome_of(call: &str, step: u32, answer: Result<Response, Refusal>) -> StepO
         Refusal::NotOwner { .. } | Refusal::UnknownChannel { .. } => StepOutcome::Lost,
         // Which epoch and owner the call has now, a snapshot tells.
         Refusal::TimedOut { .. } | Refusal::Fenced { .. } => StepOutcome::Unknown,
-        Refusal::InvalidArgument { .. } | Refusal::SwitchRefused { .. } => {
+        Refusal::InvalidArgument { .. }
+        | Refusal::SwitchRefused { .. }
+        | Refusal::Repeated { .. }
+        | Refusal::KeyReused { .. } => {
             tracing::error!(call, step, "the flow of the call ends, and the call waits: {refusal}");
             StepOutcome::Refused
         }

@@ -315,4 +315,20 @@ pub enum Refusal {
         #[n(2)]
         current: u64,
     },
+    /// A command of this id has run already, and was not run once more. What it answered is not remembered.
+    #[n(10)]
+    #[error("the command of id {id:016x} has run already, and was not run once more")]
+    Repeated {
+        /// As in [`Request::CommandCall`].
+        #[n(0)]
+        id: u64,
+    },
+    /// Another command was given under this id: nothing was done.
+    #[n(11)]
+    #[error("another command has been given under the same key")]
+    KeyReused {
+        /// As in [`Request::CommandCall`].
+        #[n(0)]
+        id: u64,
+    },
 }
