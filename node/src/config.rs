@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::Error;
 use crate::api::TlsMaterial;
 use crate::limits::NAME_MAX_BYTES;
-use crate::switch::SwitchConfig;
+use crate::switch::{Fallback, SwitchConfig};
 
 /// The configuration file that is read from the data directory if none is named.
 pub const CONFIG_FILE: &str = "fipple.toml";
@@ -53,7 +53,8 @@ pub struct Settings {
     #[arg(long, env = "FIPPLE_WEIGHT", value_parser = clap::value_parser!(u16).range(1..))]
     pub weight: Option<u16>,
 
-    /// A FreeSWITCH to attach to; repeat it for more. In the file: `[[switch]]` with name, address, password, zone
+    /// A FreeSWITCH to attach to; repeat it for more. In the file: `[[switch]]` with name, address, password, zone,
+    /// fallback_extension, fallback_dialplan, fallback_context, fallback_seconds
     #[arg(long, value_name = "NAME=HOST:PORT", env = "FIPPLE_SWITCH", value_delimiter = ',', value_parser = switch_flag)]
     pub switch: Option<Vec<SwitchSettings>>,
 
@@ -61,6 +62,23 @@ pub struct Settings {
     /// variable or the file [default: ClueCon]
     #[arg(long, value_name = "PASSWORD", env = "FIPPLE_SWITCH_PASSWORD", hide_env_values = true)]
     pub switch_password: Option<String>,
+
+    /// The extension for calls that no node controls any more, on switches that name none [default: fipple_fallback]
+    #[arg(long, value_name = "EXTENSION", env = "FIPPLE_FALLBACK_EXTENSION")]
+    pub fallback_extension: Option<String>,
+
+    /// The dialplan that has that extension, on switches that name none [default: XML]
+    #[arg(long, value_name = "DIALPLAN", env = "FIPPLE_FALLBACK_DIALPLAN")]
+    pub fallback_dialplan: Option<String>,
+
+    /// The context in which it is looked for, on switches that name none [default: default]
+    #[arg(long, value_name = "CONTEXT", env = "FIPPLE_FALLBACK_CONTEXT")]
+    pub fallback_context: Option<String>,
+
+    /// How long after the last node's death a waiting caller is there at the latest, in seconds, on switches that
+    /// do not say it; calls that are bridged or dialling are left alone until they are not [default: 40]
+    #[arg(long, value_name = "SECONDS", env = "FIPPLE_FALLBACK_SECONDS")]
+    pub fallback_seconds: Option<u64>,
 
     /// Call flows beside those that are built in, as a TOML array. In the file: `[[flow]]`. `docs/flows.md` tells their steps
     #[arg(long, value_name = "TOML", env = "FIPPLE_FLOW", value_parser = flows_flag)]
@@ -76,7 +94,7 @@ pub struct Settings {
 }
 
 /// A switch as it is written in the file.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SwitchSettings {
     /// Its name, the same on all nodes.
@@ -87,6 +105,14 @@ pub struct SwitchSettings {
     pub password: Option<String>,
     /// Its zone; the node's if left out.
     pub zone: Option<String>,
+    /// Where its calls go that no node controls any more: the extension.
+    pub fallback_extension: Option<String>,
+    /// The dialplan that has it.
+    pub fallback_dialplan: Option<String>,
+    /// The context in which it is looked for.
+    pub fallback_context: Option<String>,
+    /// How long after the last node's death a waiting caller is there at the latest, in seconds.
+    pub fallback_seconds: Option<u64>,
 }
 
 /// Flows as they are written in the file.
@@ -223,6 +249,10 @@ impl Settings {
             weight: self.weight.or(other.weight),
             switch: self.switch.or(other.switch),
             switch_password: self.switch_password.or(other.switch_password),
+            fallback_extension: self.fallback_extension.or(other.fallback_extension),
+            fallback_dialplan: self.fallback_dialplan.or(other.fallback_dialplan),
+            fallback_context: self.fallback_context.or(other.fallback_context),
+            fallback_seconds: self.fallback_seconds.or(other.fallback_seconds),
             flow: self.flow.or(other.flow),
             log: LogSettings {
                 format: self.log.format.or(other.log.format),
@@ -246,8 +276,18 @@ impl Settings {
         for (key, value) in named.into_iter().filter_map(|(key, value)| Some((key, value?))) {
             check_name(key, value)?;
         }
-        let password = self.switch_password.as_deref().unwrap_or(SHIPPED_PASSWORD);
-        let switches = complete_switches(self.switch.unwrap_or_default(), &zone, password)?;
+        let shipped = Fallback::default();
+        let others = SwitchDefaults {
+            zone: &zone,
+            password: self.switch_password.as_deref().unwrap_or(SHIPPED_PASSWORD),
+            fallback: Fallback {
+                extension: self.fallback_extension.unwrap_or(shipped.extension),
+                dialplan: self.fallback_dialplan.unwrap_or(shipped.dialplan),
+                context: self.fallback_context.unwrap_or(shipped.context),
+                seconds: self.fallback_seconds.unwrap_or(shipped.seconds),
+            },
+        };
+        let switches = complete_switches(self.switch.unwrap_or_default(), &others)?;
         let weight = self.weight.unwrap_or(default.weight);
         if weight == 0 {
             return Err(wrong("weight", "it has to be at least 1"));
@@ -285,21 +325,41 @@ impl TlsSettings {
     }
 }
 
+/// What a switch is given that does not say it itself.
+struct SwitchDefaults<'a> {
+    zone: &'a str,
+    password: &'a str,
+    fallback: Fallback,
+}
+
 fn complete_switches(
     settings: Vec<SwitchSettings>,
-    zone: &str,
-    password: &str,
+    default: &SwitchDefaults<'_>,
 ) -> Result<Vec<SwitchConfig>, Error> {
+    // What is wrong for all switches is wrong where there is none, too.
+    check_fallback("", &default.fallback)?;
     let mut switches = Vec::new();
     for switch in settings {
         check_name("switch.name", &switch.name)?;
         check_address("switch.address", &switch.address)?;
-        let zone = switch.zone.unwrap_or_else(|| zone.to_owned());
+        let zone = switch.zone.unwrap_or_else(|| default.zone.to_owned());
         check_name("switch.zone", &zone)?;
-        let password = switch.password.unwrap_or_else(|| password.to_owned());
-        switches.push(SwitchConfig { name: switch.name, zone, address: switch.address, password });
+        let password = switch.password.unwrap_or_else(|| default.password.to_owned());
+        let shared = default.fallback.clone();
+        let fallback = Fallback {
+            extension: switch.fallback_extension.unwrap_or(shared.extension),
+            dialplan: switch.fallback_dialplan.unwrap_or(shared.dialplan),
+            context: switch.fallback_context.unwrap_or(shared.context),
+            seconds: switch.fallback_seconds.unwrap_or(shared.seconds),
+        };
+        check_fallback("switch.", &fallback)?;
+        switches.push(SwitchConfig { name: switch.name, zone, address: switch.address, password, fallback });
     }
     Ok(switches)
+}
+
+fn check_fallback(prefix: &str, fallback: &Fallback) -> Result<(), Error> {
+    fallback.check().map_err(|(key, detail)| wrong(format!("{prefix}{key}"), detail))
 }
 
 /// Names stand in paths of REST, in tables and in keys on switches.
@@ -328,7 +388,7 @@ fn check_address(key: &str, address: &str) -> Result<(), Error> {
 
 fn switch_flag(text: &str) -> Result<SwitchSettings, String> {
     let (name, address) = text.split_once('=').ok_or("write it as NAME=HOST:PORT")?;
-    Ok(SwitchSettings { name: name.into(), address: address.into(), password: None, zone: None })
+    Ok(SwitchSettings { name: name.into(), address: address.into(), ..SwitchSettings::default() })
 }
 
 fn flows_flag(text: &str) -> Result<FlowList, String> {
@@ -380,6 +440,8 @@ mod tests {
             name = "b"
             address = "[2001:db8::1]:8021"
             zone = "east"
+            fallback_extension = "*98"
+            fallback_seconds = 90
             "#,
         );
         let config = config.unwrap();
@@ -389,6 +451,9 @@ mod tests {
         let [a, b] = &config.switches[..] else { panic!("two switches") };
         assert_eq!((a.zone.as_str(), a.password.as_str()), ("west", "secret"), "the node's zone");
         assert_eq!((b.zone.as_str(), b.password.as_str()), ("east", "ClueCon"), "the shipped password");
+        assert_eq!(a.fallback, Fallback::default());
+        assert_eq!((b.fallback.extension.as_str(), b.fallback.seconds), ("*98", 90));
+        assert_eq!(b.fallback.context, "default");
         assert_eq!(config.api, Config::default().api);
     }
 
@@ -411,6 +476,12 @@ mod tests {
             ("[[switch]]\nname = \"a\"\naddress = \"h\"", "switch.address"),
             ("[[switch]]\nname = \"a/b\"\naddress = \"h:1\"", "switch.name"),
             ("[[switch]]\nname = \"a\"\naddress = \"::1:8021\"", "switch.address"),
+            (
+                "[[switch]]\nname = \"a\"\naddress = \"h:1\"\nfallback_context = \"a b\"",
+                "switch.fallback_context",
+            ),
+            ("[[switch]]\nname = \"a\"\naddress = \"h:1\"\nfallback_seconds = 5", "switch.fallback_seconds"),
+            ("fallback_extension = \"a;b\"", "fallback_extension"),
             ("seeds = [\"10.0.0.1\"]", "seeds"),
             ("seeds = [\"h:0\"]", "seeds"),
             ("seeds = [\"h h:1\"]", "seeds"),

@@ -458,3 +458,46 @@ pub const TRACE_ANSWER_ENTRIES: usize = 1_000;
 
 /// How long nodes may take to tell what they remember of a call, in milliseconds.
 pub const TRACE_TIMEOUT_MS: u64 = 1_000;
+
+// --- Leases: calls whose control plane is dead ---
+
+/// How often the attached node renews the leases, in seconds: one command, whatever the number of calls, as often as it
+/// reads the gate.
+pub const LEASE_RENEWAL_SECONDS: u64 = GATE_CHECK_MS / 1_000;
+
+/// Nodes whose leases one command renews: FreeSWITCH gives a script at most 128 arguments, and five stand before them.
+pub const LEASE_NODES_PER_COMMAND: usize = 120;
+
+/// How old leases may become, in seconds, that the last node to stop leaves behind: its calls are not to wait longer than
+/// for a node that is started again, which finds the gate free and its calls' data in the switch, but who upgrades the only
+/// node does not mean to send the callers away.
+pub const LEASE_LEFT_SECONDS: u64 = 15;
+
+/// How often the switch looks whether a lease has expired, in seconds: what `fipple_watchdog.lua renew` tells its scheduler.
+pub const LEASE_WATCHDOG_SECONDS: u64 = 5;
+
+/// What whole seconds, the scheduler that looks every half of one, and the transfer of 1,000 calls in 0.72 s
+/// (`takeover/README.md`) take together, in seconds.
+pub const LEASE_GRANULARITY_SECONDS: u64 = 2;
+
+/// The longest time from a node's death until all calls of a switch are controlled again, in milliseconds, where the
+/// attached node and the one that should follow it die together: 2 s until both are known to be dead, the next look at
+/// the gate, the patience with the one that should take it first, a second in which the holder may answer over the switch,
+/// and 3 s to read and take over 4,000 calls. A connection that goes silent is noticed after [`GATE_CHECK_MS`] and
+/// [`SWITCH_REPLY_TIMEOUT_MS`]; then nobody has to be waited for, and it takes no longer.
+pub const TAKEOVER_WORST_MS: u64 = 2_000 + GATE_CHECK_MS + GATE_PATIENCE_MS + 1_000 + 3_000;
+
+/// How long after the last node's death a waiting caller reaches the fallback at the latest, in seconds, where nobody says
+/// otherwise: about as long as people wait in silence.
+pub const FALLBACK_SECONDS_DEFAULT: u64 = 40;
+
+/// The least that this can be, in seconds: a lease that was renewed an interval ago outlives the worst takeover twice.
+pub const FALLBACK_SECONDS_MIN: u64 = (2 * TAKEOVER_WORST_MS).div_ceil(1_000)
+    + 2 * LEASE_RENEWAL_SECONDS
+    + LEASE_WATCHDOG_SECONDS
+    + LEASE_GRANULARITY_SECONDS;
+
+/// The most, in seconds: an hour in which nobody answers is for ever.
+pub const FALLBACK_SECONDS_MAX: u64 = 3_600;
+
+const _: () = assert!(FALLBACK_SECONDS_MIN <= FALLBACK_SECONDS_DEFAULT);

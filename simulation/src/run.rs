@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fipple::config::Config as NodeConfig;
-use fipple::switch::SwitchConfig;
+use fipple::switch::{Fallback, SwitchConfig};
 use fipple_emulator::{Config, Disorder, Time};
 use fipple_protocol::call::Flow;
 use serde::{Deserialize, Serialize};
@@ -141,7 +141,8 @@ pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Worl
         let number = world.add_switch(Config { disorder, ..Config::default() })?;
         let name = Place::Switch(number).to_string();
         let address = format!("{name}:{EVENT_SOCKET_PORT}");
-        switches.push(SwitchConfig { name, zone: "default".into(), address, password: "ClueCon".into() });
+        let (zone, password) = ("default".into(), "ClueCon".into());
+        switches.push(SwitchConfig { name, zone, address, password, fallback: Fallback::default() });
     }
     let config = NodeConfig { switches, flows: tour().into_iter().collect(), ..NodeConfig::default() };
     for _ in 0..scenario.nodes {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fipple::cluster::{MemberState, Members};
 use fipple::config::Config;
-use fipple::switch::SwitchConfig;
+use fipple::switch::{Fallback, SwitchConfig};
 use fipple_emulator::ledger::CallRecord;
 use fipple_emulator::{Config as SwitchSetup, InboundCall};
 use fipple_simulation::{LinkQuality, Purpose, RestRequest, Trace, World, simulate};
@@ -26,6 +26,7 @@ fn two_nodes_and_a_switch() -> World {
         zone: "default".into(),
         address: "fs1:8021".into(),
         password: "ClueCon".into(),
+        fallback: Fallback::default(),
     };
     for _ in 0..2 {
         let node = world.add_node(Config { switches: vec![switch.clone()], ..Config::default() }).unwrap();

@@ -70,6 +70,11 @@ impl Table {
         }
     }
 
+    /// The nodes that the switch names as owners.
+    pub(crate) fn owners(&self) -> BTreeSet<NodeId> {
+        self.channels.values().filter_map(|channel| channel.claim.as_ref()?.owner).collect()
+    }
+
     /// The next call that needs an owner, marked as being appointed.
     pub(crate) fn take_unowned(&mut self) -> Option<String> {
         while let Some(uuid) = self.unowned.pop_first() {

@@ -30,6 +30,9 @@ impl CallsConfig {
             if let Err(refusal) = check_name("name", &switch.name) {
                 return wrong(origin, refusal.to_string());
             }
+            if let Err((key, detail)) = switch.fallback.check() {
+                return wrong(format!("{key} of {origin}"), detail);
+            }
             if !names.insert(&switch.name) {
                 return wrong(origin, "there is another one of this name".to_owned());
             }
@@ -54,6 +57,7 @@ impl CallsConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::switch::Fallback;
 
     #[test]
     fn names_are_unique_and_flows_can_be_run() {
@@ -62,6 +66,7 @@ mod tests {
             zone: String::new(),
             address: "127.0.0.1:8021".to_owned(),
             password: "ClueCon".to_owned(),
+            fallback: Fallback::default(),
         };
         let config = |switches, flows| CallsConfig { switches, flows };
         let flow = |name: &str| Flow { name: name.to_owned(), steps: Vec::new() };

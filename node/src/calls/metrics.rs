@@ -16,6 +16,7 @@ pub struct CallMetrics {
     attached: Family<SwitchLabel, Gauge>,
     attachments: Family<SwitchLabel, Counter>,
     takeovers: Family<SwitchLabel, Counter>,
+    lease_renewals_failed: Family<SwitchLabel, Counter>,
     /// Commands for channels that were asked of this node.
     pub(crate) commands: Counter,
     /// Those of them that were refused or timed out.
@@ -36,6 +37,7 @@ pub(crate) struct SwitchMetrics {
     pub(crate) attached: Gauge,
     pub(crate) attachments: Counter,
     pub(crate) takeovers: Counter,
+    pub(crate) lease_renewals_failed: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -57,6 +59,7 @@ impl Default for CallMetrics {
             attached: Family::default(),
             attachments: Family::default(),
             takeovers: Family::default(),
+            lease_renewals_failed: Family::default(),
             commands: Counter::default(),
             commands_failed: Counter::default(),
             command_seconds: Histogram::new(COMMAND_SECONDS),
@@ -76,6 +79,8 @@ impl CallMetrics {
         family("fipple_switch_gaps", "Events that could not be read, stored or sent on", &self.gaps);
         family("fipple_switch_attachments", "How often this node attached to a switch", &self.attachments);
         family("fipple_call_takeovers", "Calls that this node gave to another owner", &self.takeovers);
+        let help = "Renewals of leases that failed: calls go to the fallback if it lasts";
+        family("fipple_lease_renewals_failed", help, &self.lease_renewals_failed);
         registry.register("fipple_switch_channels", "Channels of an attached switch", self.channels.clone());
         let help = "1 where this node is attached to the switch";
         registry.register("fipple_switch_attached", help, self.attached.clone());
@@ -102,6 +107,7 @@ impl CallMetrics {
             attached: self.attached.get_or_create(&label),
             attachments: self.attachments.get_or_create(&label),
             takeovers: self.takeovers.get_or_create(&label),
+            lease_renewals_failed: self.lease_renewals_failed.get_or_create(&label),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::Fallback;
+
 /// A FreeSWITCH that this node may attach to.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,6 +19,9 @@ pub struct SwitchConfig {
     pub address: String,
     /// The password of its Event Socket.
     pub password: String,
+    /// Where its calls go that no node controls any more.
+    #[serde(default)]
+    pub fallback: Fallback,
 }
 
 /// Without the password: what is printed ends in logs.
@@ -26,6 +31,7 @@ impl fmt::Debug for SwitchConfig {
             .field("name", &self.name)
             .field("zone", &self.zone)
             .field("address", &self.address)
+            .field("fallback", &self.fallback)
             .finish_non_exhaustive()
     }
 }

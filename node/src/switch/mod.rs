@@ -8,11 +8,14 @@ pub(crate) mod attachment;
 pub(crate) mod commands;
 mod config;
 mod connection;
+mod fallback;
 mod gate;
 pub(crate) mod identifiers;
+mod lease;
 mod login;
 mod originate;
 mod snapshot;
 pub(crate) mod supervisor;
 
 pub use config::SwitchConfig;
+pub use fallback::Fallback;

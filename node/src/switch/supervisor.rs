@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::attachment::Attachment;
 use super::connection::{Connection, EventSink};
 use super::gate::{Gate, Holder};
+use super::lease::Leases;
 use super::snapshot::reconcile;
 use crate::calls::appoint::keep_calls_owned;
 use crate::calls::attached::AttachedSwitch;
@@ -240,20 +241,27 @@ impl Supervisor {
             return Err(End::Lost(format!("the switch refuses the subscription: {reply}")));
         }
         reconcile(&self.switch, &attachment).await?;
+        let leases = Leases::begin(self.switch.clone(), connection.clone(), self.started).await?;
         self.switch.attach(attachment.clone());
         self.links.set(&self.switch, SwitchLink::Attached);
         tracing::info!(switch = self.switch.config.name, channels = self.switch.table().len(), "attached");
         let switch = self.switch.clone();
-        tokio::select! {
+        let end = tokio::select! {
             biased;
             () = self.told_to_let_go() => Ok(()),
             reason = connection.lost() => Err(End::Lost(reason)),
             reason = events.lost() => Err(End::Lost(format!("events: {reason}"))),
             reason = gate.lost(connection) => Err(End::Lost(reason)),
             refusal = prove_alive(&events) => Err(refusal.into()),
+            // Before owners are appointed: whoever has just come has a lease by then.
+            () = leases.keep() => Ok(()),
             () = reconcile_forever(&switch, &attachment) => Ok(()),
             () = keep_calls_owned(switch.clone(), self.started) => Ok(()),
+        };
+        if end.is_ok() && !self.has_successor(&self.switch.peers.members().borrow().clone()) {
+            leases.leave().await;
         }
+        end
     }
 
     /// Gives the gate back, so that the next node need not wait for this one to be declared dead.

@@ -23,7 +23,7 @@ use crate::cluster::{Handler, Member, MemberState, Members, SwitchFact, SwitchLi
 use crate::net::{
     BoxStorage, BoxStream, Clock, Disk, Host, Listener, Network, Random, StoreJob, StoreThread,
 };
-use crate::switch::SwitchConfig;
+use crate::switch::{Fallback, SwitchConfig};
 
 /// How long the others take to notice that a node has died.
 const NOTICED_AFTER: Duration = Duration::from_millis(900);
@@ -85,6 +85,7 @@ impl World {
             zone: "west".to_owned(),
             address: "192.0.2.1:8021".to_owned(),
             password: lock(&self.password).clone(),
+            fallback: Fallback::default(),
         };
         let config = CallsConfig { switches: vec![switch], flows: vec![three_steps()] };
         let calls = Calls::new(self.host(number), config).unwrap();
