@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::Error;
 use crate::api::TlsMaterial;
 use crate::limits::NAME_MAX_BYTES;
-use crate::switch::{Fallback, SwitchConfig};
+use crate::switch::{Fallback, Fence, SwitchConfig};
 
 /// The configuration file that is read from the data directory if none is named.
 pub const CONFIG_FILE: &str = "fipple.toml";
@@ -54,7 +54,7 @@ pub struct Settings {
     pub weight: Option<u16>,
 
     /// A FreeSWITCH to attach to; repeat it for more. In the file: `[[switch]]` with name, address, password, zone,
-    /// fallback_extension, fallback_dialplan, fallback_context, fallback_seconds
+    /// fallback_extension, fallback_dialplan, fallback_context, fallback_seconds, fence
     #[arg(long, value_name = "NAME=HOST:PORT", env = "FIPPLE_SWITCH", value_delimiter = ',', value_parser = switch_flag)]
     pub switch: Option<Vec<SwitchSettings>>,
 
@@ -113,6 +113,8 @@ pub struct SwitchSettings {
     pub fallback_context: Option<String>,
     /// How long after the last node's death a waiting caller is there at the latest, in seconds.
     pub fallback_seconds: Option<u64>,
+    /// The fence that it must have, `strict`, `snippet` or `none`; the best that is there if left out.
+    pub fence: Option<Fence>,
 }
 
 /// Flows as they are written in the file.
@@ -353,7 +355,8 @@ fn complete_switches(
             seconds: switch.fallback_seconds.unwrap_or(shared.seconds),
         };
         check_fallback("switch.", &fallback)?;
-        switches.push(SwitchConfig { name: switch.name, zone, address: switch.address, password, fallback });
+        let SwitchSettings { name, address, fence, .. } = switch;
+        switches.push(SwitchConfig { name, zone, address, password, fence, fallback });
     }
     Ok(switches)
 }

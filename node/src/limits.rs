@@ -306,6 +306,14 @@ pub const OWNED_MAX_CALLS: usize = 65_536;
 /// about 2 ms.
 pub const APPOINT_CONCURRENCY: usize = 64;
 
+/// Calls that wait for an owner at the same time up to which each is taken by a command of its own, which is quickest for a
+/// call that has just come in; more are taken together.
+pub const APPOINT_SINGLY_MAX: usize = 8;
+
+/// How long a call is left alone after somebody else has raised its epoch, in milliseconds: until then this node has read
+/// the gate twice, and knows whether the calls are still its to appoint.
+pub const EPOCH_RAISED_PAUSE_MS: u64 = 2 * GATE_CHECK_MS;
+
 /// How long a node may take to accept a call, in milliseconds, before the next one is asked.
 pub const APPOINT_TIMEOUT_MS: u64 = 2_000;
 
@@ -435,10 +443,6 @@ pub const OUT_OF_REACH_MS: u64 = 2_000;
 /// very worst. What is dropped beyond is asked for again in the next round.
 pub const REPLICATION_QUEUE_MESSAGES: usize = 64;
 
-/// Commands that may wait in one channel's own queue. FreeSWITCH holds 256 there and closes the connection that brings one
-/// more; two are kept for a step and its mark, and the rest is far more than anybody means to queue.
-pub const COMMANDS_UNSTARTED_MAX: usize = 32;
-
 // --- Trace of calls ---
 
 /// What a node remembers of calls, in entries: about 30 of a short call, so some 1,000 calls that ended lately beside those
@@ -501,3 +505,19 @@ pub const FALLBACK_SECONDS_MIN: u64 = (2 * TAKEOVER_WORST_MS).div_ceil(1_000)
 pub const FALLBACK_SECONDS_MAX: u64 = 3_600;
 
 const _: () = assert!(FALLBACK_SECONDS_MIN <= FALLBACK_SECONDS_DEFAULT);
+
+/// The highest epoch of a call. The scripts in the switch count in floating point, which is exact below 2^53.
+pub const EPOCH_MAX: u64 = (1 << 53) - 1;
+
+/// Steps and commands that may wait in one channel's own queue. FreeSWITCH holds 256 there and closes the connection that
+/// brings one more (`takeover/README.md`); what waits there when its node dies still runs, or is refused, before anything
+/// that the next node sends.
+pub const COMMANDS_UNSTARTED_MAX: usize = 2;
+
+/// How long something may wait in the queue of a channel that does nothing, in milliseconds. A parked channel begins
+/// the next within 20 ms; what is older was thrown away by somebody else's `uuid_break all`.
+pub const UNSTARTED_FORGOTTEN_MS: u64 = 5_000;
+
+/// Calls that one command of the fence script takes or raises at most: each is locked for about a millisecond, and the last
+/// of them waits for all others.
+pub const SCRIPT_CALLS_MAX: usize = 250;

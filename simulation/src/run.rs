@@ -142,7 +142,14 @@ pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Worl
         let name = Place::Switch(number).to_string();
         let address = format!("{name}:{EVENT_SOCKET_PORT}");
         let (zone, password) = ("default".into(), "ClueCon".into());
-        switches.push(SwitchConfig { name, zone, address, password, fallback: Fallback::default() });
+        switches.push(SwitchConfig {
+            name,
+            zone,
+            address,
+            password,
+            fence: None,
+            fallback: Fallback::default(),
+        });
     }
     let config = NodeConfig { switches, flows: tour().into_iter().collect(), ..NodeConfig::default() };
     for _ in 0..scenario.nodes {

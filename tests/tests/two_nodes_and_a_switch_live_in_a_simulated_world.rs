@@ -27,6 +27,7 @@ fn two_nodes_and_a_switch() -> World {
         address: "fs1:8021".into(),
         password: "ClueCon".into(),
         fallback: Fallback::default(),
+        fence: None,
     };
     for _ in 0..2 {
         let node = world.add_node(Config { switches: vec![switch.clone()], ..Config::default() }).unwrap();

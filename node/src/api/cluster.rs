@@ -12,6 +12,7 @@ use super::body::{Data, SwitchApiCommand};
 use super::envelope::{Failure, Success};
 use super::path::Segment;
 use crate::cluster::{Member, MemberState, Members, SwitchLink};
+use crate::switch::Fence;
 
 /// A member as REST shows it.
 #[derive(Serialize)]
@@ -127,6 +128,8 @@ struct SwitchEntry<'a> {
     state: &'static str,
     /// The node that hears its events and carries its commands.
     attached_to: Option<String>,
+    /// How the switch keeps a stale controller away: `strict`, `snippet` or `none`, as the attached node found it.
+    fence: Option<&'static str>,
     /// All nodes that reach it.
     reachable_from: Vec<String>,
 }
@@ -148,6 +151,7 @@ fn switch_entries(members: &Members) -> Vec<SwitchEntry<'_>> {
                 address: &fact.address,
                 state: "unreachable",
                 attached_to: None,
+                fence: None,
                 reachable_from: Vec::new(),
             });
             if member.state == MemberState::Down || fact.link == SwitchLink::Unreachable {
@@ -158,6 +162,7 @@ fn switch_entries(members: &Members) -> Vec<SwitchEntry<'_>> {
                 entry.state = "attached";
                 entry.address = &fact.address;
                 entry.attached_to = Some(member.id.to_string());
+                entry.fence = fact.fence.map(Fence::word);
             } else if entry.attached_to.is_none() {
                 entry.state = "detached";
             }
@@ -193,6 +198,7 @@ mod tests {
             zone: "west".into(),
             address: format!("10.0.0.{number}:8021"),
             link,
+            fence: (link == SwitchLink::Attached).then_some(Fence::Strict),
         };
         Member {
             id: NodeId::from_bytes([number; 16]),
@@ -230,6 +236,7 @@ mod tests {
         );
         assert_eq!(entries[0].attached_to, Some(id(2)));
         assert_eq!(entries[0].reachable_from, [id(2), id(3)]);
+        assert_eq!((entries[0].fence, entries[1].fence), (Some("strict"), None));
         assert_eq!(entries[1].attached_to, None);
     }
 }

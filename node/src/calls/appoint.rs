@@ -1,6 +1,6 @@
 //! The attached node's duty: every claimed call has an owner that lives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,32 +10,31 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
 use super::attached::{AttachedSwitch, accepted};
-use super::channel::{EPOCH_VARIABLE, OWNER_VARIABLE};
 use super::claims::{Appointment, Electorate};
 use crate::cluster::Members;
-use crate::limits::{APPOINT_CONCURRENCY, APPOINT_RETRY_MS, APPOINT_TIMEOUT_MS, UNKNOWN_NODE_GRACE_MS};
+use crate::limits::{
+    APPOINT_CONCURRENCY, APPOINT_RETRY_MS, APPOINT_SINGLY_MAX, APPOINT_TIMEOUT_MS, UNKNOWN_NODE_GRACE_MS,
+};
+use crate::switch::fence::Taken;
 
 /// Appoints owners for as long as it is polled: for calls that have just parked, and for those whose owner died,
 /// left or was started anew.
 pub(crate) async fn keep_calls_owned(switch: Arc<AttachedSwitch>, started: Instant) {
     let mut members = switch.peers.members();
     let mut look = interval(Duration::from_millis(APPOINT_RETRY_MS));
-    let mut appointing = JoinSet::new();
+    let mut working = JoinSet::new();
     loop {
-        let mut next = switch.table().take_unowned();
-        while let Some(call) = next {
-            if appointing.len() == APPOINT_CONCURRENCY {
-                appointing.join_next().await;
-            }
-            appointing.spawn(appoint(switch.clone(), started, call));
-            next = switch.table().take_unowned();
+        appoint_all(&switch, started, &mut working).await;
+        while let Some(call) = { switch.table().take_outdated() } {
+            let switch = switch.clone();
+            spawn(&mut working, async move { switch.read_again(&call).await }).await;
         }
         let look_at_all = tokio::select! {
             biased;
             Ok(()) = members.changed() => true,
             _ = look.tick() => true,
             () = switch.unowned.notified() => false,
-            Some(_) = appointing.join_next() => false,
+            Some(_) = working.join_next() => false,
         };
         if look_at_all {
             let view = members.borrow_and_update().clone();
@@ -44,69 +43,178 @@ pub(crate) async fn keep_calls_owned(switch: Arc<AttachedSwitch>, started: Insta
     }
 }
 
-/// Finds an owner for one call.
-async fn appoint(switch: Arc<AttachedSwitch>, started: Instant, call: String) {
-    let mut appointing = Appointing { switch: &switch, started, call: &call, accepted_by: None };
-    let mut refused = BTreeSet::new();
-    loop {
-        let members = switch.peers.members().borrow().clone();
-        let decision = switch.table().decide(&call, &electorate(&switch, &members, started), &refused);
-        let Some(appointment) = decision else { return };
-        match write(&switch, &call, &appointment).await {
-            Ok(()) => {}
-            Err(Refusal::UnknownChannel { .. }) => return switch.vanished(&call),
-            // Whoever was chosen, it would be the same; the next look at all calls tries again.
-            Err(refusal) => {
-                return tracing::warn!(call, "no owner can be written into the switch: {refusal}");
-            }
-        }
-        match offer(&switch, &call, appointment.owner).await {
-            Ok(()) => {
-                appointing.accepted_by = Some(appointment.owner);
-                return;
-            }
-            Err(Refusal::UnknownChannel { .. }) => return,
-            Err(refusal) => {
-                tracing::warn!(call, owner = %appointment.owner, "the call was not taken: {refusal}");
-                refused.insert(appointment.owner);
-            }
-        }
+/// Begins to appoint owners for all calls that wait for one. A single call goes its own, quickest way; many go
+/// together, in one command of the switch for each owner.
+async fn appoint_all(switch: &Arc<AttachedSwitch>, started: Instant, working: &mut JoinSet<()>) {
+    let mut waiting = Vec::new();
+    while let Some(call) = { switch.table().take_unowned(Instant::now()) } {
+        waiting.push(Appointing { switch: switch.clone(), started, call, accepted_by: None });
     }
+    let mut groups: BTreeMap<NodeId, Vec<(Appointing, Appointment)>> = BTreeMap::new();
+    if waiting.len() > APPOINT_SINGLY_MAX {
+        let members = switch.peers.members().borrow().clone();
+        let electorate = electorate(switch, &members, started);
+        let mut singly = Vec::new();
+        for appointing in waiting {
+            // The table is let go of before one that needs nobody is dropped, which asks for it.
+            let decision = switch.table().decide(&appointing.call, &electorate, &BTreeSet::new());
+            match decision {
+                Some(appointment) if !appointment.written => {
+                    groups.entry(appointment.owner).or_default().push((appointing, appointment));
+                }
+                _ => singly.push(appointing),
+            }
+        }
+        waiting = singly;
+    }
+    for (owner, group) in groups {
+        spawn(working, appoint_group(switch.clone(), owner, group)).await;
+    }
+    for appointing in waiting {
+        spawn(working, appointing.appoint()).await;
+    }
+}
+
+/// Begins some work, and waits for the end of some other where too much is under way.
+async fn spawn(working: &mut JoinSet<()>, work: impl Future<Output = ()> + Send + 'static) {
+    if working.len() >= APPOINT_CONCURRENCY {
+        working.join_next().await;
+    }
+    working.spawn(work);
+}
+
+/// Gives many calls to one owner.
+async fn appoint_group(switch: Arc<AttachedSwitch>, owner: NodeId, group: Vec<(Appointing, Appointment)>) {
+    let calls: Vec<_> =
+        group.iter().map(|(appointing, appointment)| (appointing.call.as_str(), appointment.epoch)).collect();
+    let result = match switch.attachment() {
+        Ok(attachment) => attachment.take(&owner.to_string(), &calls).await,
+        Err(refusal) => Err(refusal),
+    };
+    let taken = match result {
+        Ok(taken) => taken,
+        // The next look at all calls tries again.
+        Err(refusal) => {
+            let (switch, calls) = (&switch.config.name, group.len());
+            return tracing::warn!(switch, calls, %owner, "no owner can be written into the switch: {refusal}");
+        }
+    };
+    let mut offering = JoinSet::new();
+    for ((appointing, appointment), taken) in group.into_iter().zip(taken) {
+        spawn(&mut offering, appointing.go_on(appointment, taken)).await;
+    }
+    while offering.join_next().await.is_some() {}
 }
 
 /// An appointment that is on its way, until it has ended well, badly or in a panic.
-struct Appointing<'a> {
-    switch: &'a AttachedSwitch,
+struct Appointing {
+    switch: Arc<AttachedSwitch>,
     started: Instant,
-    call: &'a str,
+    call: String,
     accepted_by: Option<NodeId>,
 }
 
-impl Drop for Appointing<'_> {
+impl Drop for Appointing {
     fn drop(&mut self) {
-        let Self { switch, started, call, accepted_by } = *self;
-        let members = switch.peers.members().borrow().clone();
-        switch.table().appointed(call, accepted_by, &electorate(switch, &members, started));
+        let members = self.switch.peers.members().borrow().clone();
+        let electorate = electorate(&self.switch, &members, self.started);
+        self.switch.table().appointed(&self.call, self.accepted_by, &electorate);
     }
 }
 
-/// Writes the owner into the switch, unless it stands there already.
-async fn write(switch: &AttachedSwitch, call: &str, appointment: &Appointment) -> Result<(), Refusal> {
-    let Appointment { owner, epoch, written } = appointment;
-    if *written {
-        return Ok(());
+impl Appointing {
+    /// Finds an owner for the call.
+    async fn appoint(mut self) {
+        self.appoint_other_than(BTreeSet::new()).await;
     }
-    let variables = format!("{OWNER_VARIABLE}={owner};{EPOCH_VARIABLE}={epoch}");
-    switch.attachment()?.set_variables(call, &variables).await?;
-    let before = switch.table().written(call, appointment);
-    // A line a call would be most of the log on a busy switch.
-    tracing::debug!(switch = switch.config.name, call, %owner, epoch, "the call has an owner");
-    if let Some(before) = before {
-        tracing::info!(switch = switch.config.name, call, %owner, epoch, %before, "the call was taken over");
-        switch.metrics.takeovers.inc();
-        tell_loser(switch, before, call);
+
+    /// Offers the call to an owner whom the switch has been asked to name, and looks for another if that one refuses.
+    async fn go_on(mut self, appointment: Appointment, taken: Taken) {
+        let owner = appointment.owner;
+        if self.is_written(&appointment, taken).await && !self.is_accepted_by(owner).await {
+            self.appoint_other_than(BTreeSet::from([owner])).await;
+        }
     }
-    Ok(())
+
+    async fn appoint_other_than(&mut self, mut refused: BTreeSet<NodeId>) {
+        loop {
+            let members = self.switch.peers.members().borrow().clone();
+            let electorate = electorate(&self.switch, &members, self.started);
+            let decision = self.switch.table().decide(&self.call, &electorate, &refused);
+            let Some(appointment) = decision else { return };
+            if !appointment.written {
+                let taken = match self.take(&appointment).await {
+                    Ok(taken) => taken,
+                    // Whoever was chosen, it would be the same; the next look at all calls tries again.
+                    Err(refusal) => {
+                        let call = &self.call;
+                        return tracing::warn!(call, "no owner can be written into the switch: {refusal}");
+                    }
+                };
+                if !self.is_written(&appointment, taken).await {
+                    return;
+                }
+            }
+            if self.is_accepted_by(appointment.owner).await {
+                return;
+            }
+            refused.insert(appointment.owner);
+        }
+    }
+
+    async fn take(&self, appointment: &Appointment) -> Result<Taken, Refusal> {
+        let calls = [(self.call.as_str(), appointment.epoch)];
+        let taken = self.switch.attachment()?.take(&appointment.owner.to_string(), &calls).await?;
+        Ok(taken.into_iter().next().unwrap_or(Taken::Unknown))
+    }
+
+    /// Notes what has become of a call in the switch. Whether it stands there now who owns it.
+    async fn is_written(&self, appointment: &Appointment, taken: Taken) -> bool {
+        let Self { switch, call, .. } = self;
+        let Appointment { owner, epoch, renewed, .. } = appointment;
+        match taken {
+            Taken::Ok(_) => {}
+            Taken::Epoch(current) => {
+                tracing::info!(call, epoch, current, "somebody else has raised the epoch of the call");
+                switch.read_again(call).await;
+                return false;
+            }
+            Taken::Gone => {
+                switch.vanished(call);
+                return false;
+            }
+            Taken::Unclaimed | Taken::Unknown => {
+                tracing::warn!(call, "the switch does not say whether it has named the call's owner");
+                return false;
+            }
+        }
+        let before = switch.table().written(call, appointment);
+        // A line a call would be most of the log on a busy switch.
+        tracing::debug!(switch = switch.config.name, call, %owner, epoch, "the call has an owner");
+        if let Some(before) = before {
+            tracing::info!(switch = switch.config.name, call, %owner, epoch, %before, "the call was taken over");
+            switch.metrics.takeovers.inc();
+            tell_loser(switch, before, call);
+        }
+        if *renewed {
+            // What was running when the epoch was raised, only the channel knows.
+            switch.read_progress(call).await;
+        }
+        true
+    }
+
+    /// Offers the call to its owner. False if that one does not take it; a call that is gone is nobody's.
+    async fn is_accepted_by(&mut self, owner: NodeId) -> bool {
+        match offer(&self.switch, &self.call, owner).await {
+            Ok(()) => self.accepted_by = Some(owner),
+            Err(Refusal::UnknownChannel { .. }) => {}
+            Err(refusal) => {
+                tracing::warn!(call = self.call, %owner, "the call was not taken: {refusal}");
+                return false;
+            }
+        }
+        true
+    }
 }
 
 /// Tells the owner how its call stands.
@@ -133,6 +241,7 @@ fn tell_loser(switch: &AttachedSwitch, loser: NodeId, call: &str) {
 
 fn electorate<'a>(switch: &'a AttachedSwitch, members: &'a Members, started: Instant) -> Electorate<'a> {
     Electorate {
+        now: Instant::now(),
         members,
         zone: &switch.config.zone,
         local: switch.peers.local(),

@@ -1,20 +1,25 @@
 //! What a node knows of a switch that it may be attached to.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fipple_protocol::esl::Event;
 use fipple_protocol::peer::{Refusal, Response};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::channel::ChannelDump;
 use super::metrics::SwitchMetrics;
 use super::peers::Peers;
 use super::table::{Change, Table};
 use super::trace::{Trace, What};
+use crate::limits::EPOCH_RAISED_PAUSE_MS;
 use crate::net::Host;
-use crate::switch::SwitchConfig;
-use crate::switch::attachment::{Answers, Attachment};
+use crate::switch::answers::Answers;
+use crate::switch::attachment::Attachment;
 use crate::switch::commands::SwitchFacts;
+use crate::switch::fence::InEpoch;
+use crate::switch::{Fence, SwitchConfig};
 
 /// One configured switch: its table of channels while this node is attached to it, and the way to it.
 pub(crate) struct AttachedSwitch {
@@ -117,14 +122,40 @@ impl AttachedSwitch {
         if let Ok(attachment) = self.attachment()
             && let Ok(Some(dump)) = attachment.dump(uuid).await
         {
-            self.refresh(uuid, &dump);
+            self.refresh(uuid, &dump, false);
         }
     }
 
-    /// Takes what `uuid_dump` says of a channel.
-    pub(crate) fn refresh(&self, uuid: &str, dump: &ChannelDump) {
-        let change = self.table().refresh(uuid, dump);
+    /// Takes what `uuid_dump` says of a channel, whose epoch was `raised` before if it was this node's to raise.
+    pub(crate) fn refresh(&self, uuid: &str, dump: &ChannelDump, raised: bool) {
+        let change = self.table().refresh(uuid, dump, raised);
         self.follow(change);
+    }
+
+    /// Asks the switch for a call whose epoch somebody else has raised: who controls it now?
+    pub(crate) async fn read_again(&self, call: &str) {
+        let Ok(attachment) = self.attachment() else { return };
+        match attachment.dump(call).await {
+            Ok(Some(dump)) => {
+                let not_before = Instant::now() + Duration::from_millis(EPOCH_RAISED_PAUSE_MS);
+                let change = self.table().read_again(call, &dump, not_before);
+                self.follow(change);
+            }
+            Ok(None) => self.vanished(call),
+            // The next event, question or look at all calls finds the same.
+            Err(refusal) => tracing::debug!(call, "the call cannot be read again: {refusal}"),
+        }
+    }
+
+    /// Asks the call's own channel how far it has come.
+    pub(crate) async fn read_progress(&self, call: &str) {
+        let Ok(attachment) = self.attachment() else { return };
+        match attachment.progress(call).await {
+            Ok(Some(progress)) => self.table().note_progress(call, &progress),
+            Ok(None) => self.vanished(call),
+            // The owner asks as well, before long.
+            Err(refusal) => tracing::debug!(call, "the call's progress cannot be read: {refusal}"),
+        }
     }
 
     /// Ends a channel that the switch does not know any more.
@@ -174,6 +205,18 @@ impl SwitchFacts for (&AttachedSwitch, &Attachment) {
 
     fn has_application(&self, name: &str) -> bool {
         self.1.has_application(name)
+    }
+
+    fn fence(&self) -> Fence {
+        self.1.fence()
+    }
+
+    fn in_epochs(&self, channels: &[&str]) -> Vec<InEpoch> {
+        self.0.table().in_epochs(channels)
+    }
+
+    fn epoch_in(&self, uuid: &str) -> Option<u64> {
+        self.0.table().epoch_in(uuid)
     }
 
     fn enqueue(&self, uuid: &str, event_uuid: &str) -> Result<(), Refusal> {

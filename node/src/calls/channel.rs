@@ -1,12 +1,12 @@
 //! One channel of an attached switch.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use fipple_protocol::NodeId;
 use fipple_protocol::esl::{Event, names};
 use fipple_protocol::peer::ChannelInfo;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::limits::CHANNEL_TEXT_MAX_BYTES;
 
@@ -17,8 +17,19 @@ pub(crate) const EPOCH_VARIABLE: &str = "fipple_epoch";
 pub(crate) const OWNER_VARIABLE: &str = "fipple_owner";
 /// The variable that says how many steps of the flow are done.
 pub(crate) const DONE_VARIABLE: &str = "fipple_done";
+/// The variable that says which step runs in a fenced channel, and in which epoch it was sent: `step:epoch`.
+pub(crate) const RUN_VARIABLE: &str = "fipple_run";
+/// The variable that names the run of the switch (`Core-UUID`) in which the call was given its epoch.
+pub(crate) const CORE_VARIABLE: &str = "fipple_core";
+/// The variable that says which version these variables have.
+pub(crate) const FORMAT_VARIABLE: &str = "fipple_format";
+/// The variable by which a B leg names its A leg.
+pub(crate) const CALL_VARIABLE: &str = "fipple_call";
 /// The variable that names the call's flow.
 pub(crate) const FLOW_VARIABLE: &str = "fipple_flow";
+
+/// The mark of a running step where it is a variable of a scope, as the dialplan snippet makes it.
+const SCOPED_RUN: &str = "scope_variable_fipple_run";
 
 /// The header that says when a channel was created, in microseconds since 1970.
 pub(crate) const CREATED_TIME: &str = "Caller-Channel-Created-Time";
@@ -82,8 +93,10 @@ pub(crate) struct Channel {
     pub(crate) heard_at_us: u64,
     /// Which execution `info.application` is.
     pub(crate) application_uuid: Option<String>,
-    /// The executions that commands have put into the channel's own queue, and that have not begun.
-    pub(crate) unstarted: BTreeSet<String>,
+    /// What was put into the channel's own queue and has not begun, and when it was put there.
+    pub(crate) unstarted: Vec<(String, Instant)>,
+    /// The A leg that the channel itself names (`fipple_call`), by whose epoch it is fenced.
+    pub(crate) fenced_by: Option<String>,
     /// The channel has ended, and its owner has been told.
     pub(crate) hung_up: bool,
 }
@@ -97,8 +110,16 @@ pub(crate) struct Claim {
     pub(crate) accepted: Option<(NodeId, u64)>,
     /// An appointment is on its way.
     pub(crate) appointing: bool,
-    /// The step that the switch has taken and not ended.
-    pub(crate) running: Option<u32>,
+    /// The step that the switch has taken and not ended, and the epoch under which it was sent.
+    pub(crate) running: Option<(u32, u64)>,
+    /// The call needs a higher epoch before its owner, or another one, goes on with it: what was sent before must not count.
+    pub(crate) renew: bool,
+    /// Somebody else has raised the epoch: nothing is done about the call before this.
+    pub(crate) not_before: Option<Instant>,
+    /// The flow that the channel asked for when it parked, whatever has become of it since.
+    pub(crate) asked_flow: Option<String>,
+    /// When it parked, in microseconds since 1970 by the switch's clock: what was said earlier is of a life before.
+    pub(crate) since_us: u64,
     /// A command is sending the call elsewhere.
     pub(crate) by_hand: bool,
 }
@@ -129,7 +150,8 @@ impl Channel {
             whole: false,
             heard_at_us,
             application_uuid: None,
-            unstarted: BTreeSet::new(),
+            unstarted: Vec::new(),
+            fenced_by: fenced_by(uuid, data),
             hung_up: false,
         }
     }
@@ -145,11 +167,9 @@ impl Channel {
         let named_park = application.as_deref() == Some("park");
         // uuid_park is a state and no application, and the last application's name stays.
         channel.in_park = !exchanges && (named_park || state == "CS_PARK");
-        // Only a leg that is or was bridged names the other one here for longer than it rings.
-        let was_bridged = dump.number("Caller-Channel-Bridged-Time").is_some_and(|us| us > 0);
-        if was_bridged && (exchanges || !named_park) {
-            channel.info.bridged_to = dump.variable("signal_bond").map(bounded);
-        }
+        // It is there as long as the bridge stands; signal_bond and bridge_uuid stay when it is over.
+        let bridged_to = dump.variable("bridge_to").filter(|other| !other.is_empty());
+        channel.info.bridged_to = bridged_to.map(bounded);
         channel.info.parked = channel.in_park && channel.info.bridged_to.is_none();
         channel.info.application = application;
         channel
@@ -186,13 +206,26 @@ impl Channel {
         self.info.epoch = epoch;
         self.info.done = data.variable(DONE_VARIABLE).and_then(|done| done.parse().ok()).unwrap_or_default();
         self.info.flow = data.variable(FLOW_VARIABLE).filter(|flow| !flow.is_empty()).map(bounded);
-        self.claim = Some(Claim { owner, ..Claim::default() });
+        let mark = data.variable(RUN_VARIABLE).or_else(|| data.header(SCOPED_RUN));
+        let running = mark.and_then(|mark| running_mark(&mark, self.info.done));
+        let core = data.variable(CORE_VARIABLE);
+        // A channel that was recovered after the switch had ended: nothing of what it was doing goes on.
+        let recovered = core.is_some_and(|core| data.header(names::CORE_UUID).is_some_and(|now| now != core));
+        self.claim = Some(Claim {
+            owner,
+            running: running.filter(|_| !recovered),
+            renew: recovered,
+            asked_flow: self.info.flow.clone(),
+            since_us: data.number(names::EVENT_DATE_TIMESTAMP).unwrap_or_default(),
+            ..Claim::default()
+        });
     }
 
     /// Takes over who controls the call from a description that is older in everything else.
     pub(crate) fn take_claim_of(&mut self, older: Self) {
         self.whole = true;
         self.claim = older.claim;
+        self.fenced_by = older.fenced_by;
         self.info.epoch = older.info.epoch;
         self.info.flow = older.info.flow;
     }
@@ -222,6 +255,18 @@ fn call_of(uuid: &str, data: &impl ChannelData) -> String {
         Some(call) if !call.is_empty() => bounded(call),
         _ => uuid.to_owned(),
     }
+}
+
+/// The A leg that a B leg itself names.
+pub(crate) fn fenced_by(uuid: &str, data: &impl ChannelData) -> Option<String> {
+    data.variable(CALL_VARIABLE).filter(|call| !call.is_empty() && call != uuid).map(bounded)
+}
+
+/// The step that runs, and its epoch, by the mark that the channel makes: `step:epoch`. None if that step is done.
+pub(crate) fn running_mark(mark: &str, done: u32) -> Option<(u32, u64)> {
+    let (step, epoch) = mark.split_once(':')?;
+    let (step, epoch) = (step.parse().ok()?, epoch.parse().ok()?);
+    (done.checked_add(1) == Some(step)).then_some((step, epoch))
 }
 
 /// A text cut to what is kept of one header.

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use fipple_protocol::NodeId;
 use fipple_protocol::ownership;
+use tokio::time::Instant;
 
 use super::channel::Claim;
 use super::table::Table;
 use crate::cluster::{MemberState, Members};
+use crate::limits::EPOCH_MAX;
 
 /// Where and under which epoch a call is to be owned from now on.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,10 +18,13 @@ pub(crate) struct Appointment {
     pub(crate) epoch: u64,
     /// The switch names this owner and epoch already.
     pub(crate) written: bool,
+    /// The owner may stay the same, and the epoch is raised all the same.
+    pub(crate) renewed: bool,
 }
 
 /// What an appointment is decided by.
 pub(crate) struct Electorate<'a> {
+    pub(crate) now: Instant,
     pub(crate) members: &'a Members,
     pub(crate) zone: &'a str,
     /// The attached node itself, which owns where nobody else can.
@@ -51,9 +56,10 @@ impl Electorate<'_> {
 
     /// Whether the call has an owner that knows of it and lives.
     fn is_settled(&self, claim: &Claim) -> bool {
-        claim.accepted.is_some_and(|(node, started_at_ms)| {
-            self.may_keep(node) && self.started_at_ms(node) == started_at_ms
-        })
+        !claim.renew
+            && claim.accepted.is_some_and(|(node, started_at_ms)| {
+                self.may_keep(node) && self.started_at_ms(node) == started_at_ms
+            })
     }
 }
 
@@ -64,7 +70,8 @@ impl Table {
             let Some(claim) = &channel.claim else { continue };
             let may_come =
                 electorate.unknown_may_live && claim.owner.is_some_and(|owner| electorate.is_unknown(owner));
-            if !(claim.appointing || channel.hung_up || may_come || electorate.is_settled(claim)) {
+            let waits = claim.not_before.is_some_and(|not_before| electorate.now < not_before);
+            if !(claim.appointing || channel.hung_up || may_come || waits || electorate.is_settled(claim)) {
                 self.unowned.insert(uuid.clone());
             }
         }
@@ -76,10 +83,11 @@ impl Table {
     }
 
     /// The next call that needs an owner, marked as being appointed.
-    pub(crate) fn take_unowned(&mut self) -> Option<String> {
+    pub(crate) fn take_unowned(&mut self, now: Instant) -> Option<String> {
         while let Some(uuid) = self.unowned.pop_first() {
             if let Some(claim) = self.channels.get_mut(&uuid).and_then(|channel| channel.claim.as_mut())
                 && !claim.appointing
+                && claim.not_before.is_none_or(|not_before| not_before <= now)
             {
                 claim.appointing = true;
                 return Some(uuid);
@@ -102,18 +110,20 @@ impl Table {
         let restarted = claim
             .accepted
             .is_some_and(|(node, started_at_ms)| electorate.started_at_ms(node) != started_at_ms);
+        // A dialplan may set any epoch; at the highest there is no other to give.
+        let next_epoch = epoch.saturating_add(1).min(EPOCH_MAX).max(epoch);
         if let Some(owner) = claim.owner
             && electorate.may_keep(owner)
             && !restarted
             && !refused.contains(&owner)
         {
-            return Some(Appointment { owner, epoch, written: true });
+            let epoch = if claim.renew { next_epoch } else { epoch };
+            return Some(Appointment { owner, epoch, written: !claim.renew, renewed: claim.renew });
         }
         let candidates = electorate.members.candidates(electorate.zone);
         let ranking = ownership::ranking(call.as_bytes(), candidates);
         let next = ranking.into_iter().chain([electorate.local]).find(|node| !refused.contains(node));
-        // A dialplan may set any epoch; at the highest there is no other to give.
-        Some(Appointment { owner: next?, epoch: epoch.saturating_add(1), written: false })
+        Some(Appointment { owner: next?, epoch: next_epoch, written: false, renewed: claim.renew })
     }
 
     /// Notes what has been written into the switch. Returns the owner that the call has been taken from.
@@ -122,6 +132,8 @@ impl Table {
         let claim = channel.claim.as_mut()?;
         channel.info.epoch = appointment.epoch;
         claim.accepted = None;
+        claim.renew = false;
+        claim.not_before = None;
         let before = claim.owner.replace(appointment.owner);
         before.filter(|before| *before != appointment.owner)
     }
@@ -176,7 +188,7 @@ mod tests {
     }
 
     fn electorate(members: &Members, unknown_may_live: bool) -> Electorate<'_> {
-        Electorate { members, zone: "west", local: id(1), unknown_may_live }
+        Electorate { now: Instant::now(), members, zone: "west", local: id(1), unknown_may_live }
     }
 
     fn decide(table: &Table, members: &Members, refused: &[u8]) -> Option<(NodeId, u64, bool)> {
@@ -225,7 +237,7 @@ mod tests {
         use MemberState::{Alive, Down};
         let unowned = |table: &mut Table, members: &Members, unknown_may_live: bool| {
             table.find_unowned(&electorate(members, unknown_may_live));
-            let call = table.take_unowned();
+            let call = table.take_unowned(Instant::now());
             table.appointed("call", None, &electorate(members, unknown_may_live));
             call.is_some()
         };
@@ -234,7 +246,7 @@ mod tests {
         assert!(unowned(&mut table, &alive, false), "it has not been told yet");
         table.appointed("call", Some(id(2)), &electorate(&alive, false));
         table.find_unowned(&electorate(&alive, false));
-        assert_eq!(table.take_unowned(), None);
+        assert_eq!(table.take_unowned(Instant::now()), None);
         let mut restarted = alive.clone();
         restarted.all.get_mut(&id(2)).unwrap().started_at_ms = 6;
         assert!(unowned(&mut table, &restarted, false), "it has forgotten everything");

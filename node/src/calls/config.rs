@@ -67,6 +67,7 @@ mod tests {
             address: "127.0.0.1:8021".to_owned(),
             password: "ClueCon".to_owned(),
             fallback: Fallback::default(),
+            fence: None,
         };
         let config = |switches, flows| CallsConfig { switches, flows };
         let flow = |name: &str| Flow { name: name.to_owned(), steps: Vec::new() };

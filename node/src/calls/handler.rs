@@ -13,6 +13,7 @@ use super::{Calls, Running};
 use crate::cluster::Handler;
 use crate::limits::{COMMAND_HOP_MS, LIST_PAGE_CHANNELS};
 use crate::switch::commands::takes_call_by_hand;
+use crate::switch::fence::FencedStep;
 use crate::switch::identifiers::random_uuid;
 
 #[async_trait]
@@ -104,11 +105,17 @@ impl Running {
 
 /// As the attached node: how a call stands, with what the channel itself has noted.
 async fn snapshot(switch: &AttachedSwitch, call: &str) -> Result<Option<CallSnapshot>, Refusal> {
-    match switch.attachment()?.done(call).await? {
-        None => switch.vanished(call),
-        // No answer would mean that the call is over: what is not known to be controlled is asked for first.
-        Some(_) if switch.table().snapshot(call).is_none() => switch.learn(call).await,
-        Some(done) => switch.table().note_done(call, done),
+    let Some(progress) = switch.attachment()?.progress(call).await? else {
+        switch.vanished(call);
+        return Ok(None);
+    };
+    // No answer would mean that the call is over: what is not known to be controlled is asked for first.
+    if switch.table().snapshot(call).is_none() {
+        switch.learn(call).await;
+    } else if switch.table().is_outdated_by(call, &progress) {
+        switch.read_again(call).await;
+    } else {
+        switch.table().note_progress(call, &progress);
     }
     Ok(switch.table().snapshot(call))
 }
@@ -142,18 +149,29 @@ async fn command_channel(
         }
     }
     let facts = (switch, attachment.as_ref());
-    if !takes_call_by_hand(command) || !switch.table().begin_by_hand(channel) {
+    if !takes_call_by_hand(command) {
         return attachment.command(id, channel, command, &facts).await;
     }
+    let begun = { switch.table().begin_by_hand(channel) };
+    let Some(flow) = begun else {
+        return attachment.command(id, channel, command, &facts).await;
+    };
     let mut by_hand = ByHand { switch, channel, done: false };
-    let text = attachment.command(id, channel, command, &facts).await?;
+    // Before the command, so that a channel which parks after it with a flow has been asked for it anew, and that whoever
+    // takes the call over from this node does not go on with one on a call that is elsewhere.
+    attachment.set_variables(channel, &format!("{FLOW_VARIABLE}={}", Flow::PARK)).await?;
     by_hand.done = true;
-    // A call that is gone already needs no flow.
-    let _ = attachment.set_variables(channel, &format!("{FLOW_VARIABLE}={}", Flow::PARK)).await;
-    Ok(text)
+    let result = attachment.command(id, channel, command, &facts).await;
+    if !matches!(result, Ok(_) | Err(Refusal::TimedOut { .. })) {
+        by_hand.done = false;
+        // A call that is gone already needs no flow.
+        let _ = attachment.set_variables(channel, &format!("{FLOW_VARIABLE}={flow}")).await;
+    }
+    result
 }
 
-/// A command that is sending a call elsewhere, even where nobody waits for it any more.
+/// A command that is sending a call elsewhere, even where nobody waits for it any more. Where it is not known whether it has
+/// run, the flow is over: its next step could reach the call at another place.
 struct ByHand<'a> {
     switch: &'a AttachedSwitch,
     channel: &'a str,
@@ -177,7 +195,9 @@ async fn run_step(switch: &AttachedSwitch, from: NodeId, step: Step<'_>) -> Resu
     if !switch.table().begin_step(step.call, from, step.epoch, step.step)? {
         return Ok(());
     }
-    let result = attachment.run_step(step.call, step.epoch, step.step, step.application, step.argument).await;
+    let Step { call, epoch, step: number, application, argument } = step;
+    let fenced = FencedStep { epoch, step: number, application, argument };
+    let result = attachment.run_step(call, fenced, &(switch, attachment.as_ref())).await;
     if !matches!(result, Ok(()) | Err(Refusal::TimedOut { .. })) {
         switch.table().step_not_sent(step.call, step.step);
     }

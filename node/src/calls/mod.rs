@@ -9,6 +9,7 @@ pub(crate) mod attached;
 pub(crate) mod channel;
 mod claims;
 mod config;
+mod fenced;
 mod handler;
 mod listing;
 mod locations;

@@ -57,6 +57,11 @@ impl OwnedCalls {
         self.calls().get(call).map(|owned| (owned.switch.clone(), owned.attached))
     }
 
+    /// The epoch under which this node owns a call.
+    fn epoch(&self, call: &str) -> Option<u64> {
+        self.calls().get(call).map(|owned| owned.machine.epoch())
+    }
+
     /// How many calls there are.
     pub(crate) fn len(&self) -> usize {
         self.calls().len()
@@ -75,6 +80,14 @@ impl OwnedCalls {
             match calls.get_mut(call) {
                 Some(owned) if owned.machine.epoch() > snapshot.channel.epoch => {
                     return Err(Refusal::NotOwner { owner: Some(self.peers.local()) });
+                }
+                Some(owned) if owned.machine.epoch() < snapshot.channel.epoch => {
+                    // Whatever this node was about to do belongs to the epoch before; what counts stands in the channel.
+                    owned.attached = from;
+                    owned.heard_at_ms = now_ms;
+                    let (machine, effect) = CallMachine::new(now_ms, snapshot, self.flow(snapshot));
+                    owned.machine = machine;
+                    effect
                 }
                 Some(owned) => {
                     owned.attached = from;
@@ -195,6 +208,14 @@ impl OwnedCalls {
                         if snapshot.channel.owner != Some(self.peers.local()) =>
                     {
                         self.lose(&call, snapshot.channel.epoch);
+                    }
+                    // It was raised, and the appointment did not arrive.
+                    Response::Snapshot(Some(snapshot))
+                        if self.epoch(&call).is_some_and(|epoch| epoch < snapshot.channel.epoch) =>
+                    {
+                        if let Err(refusal) = self.appoint(attached, &snapshot) {
+                            tracing::debug!(call, "the call cannot be gone on with: {refusal}");
+                        }
                     }
                     Response::Snapshot(snapshot) => self.input(&call, CallInput::Snapshot(snapshot.as_ref())),
                     response => tracing::debug!(call, "no snapshot: {response:?}"),

@@ -1,10 +1,11 @@
 //! What the attached node notes about the steps of a call.
 
 use fipple_protocol::NodeId;
-use fipple_protocol::call::Flow;
+use fipple_protocol::call::{Flow, step_uuid};
 use fipple_protocol::peer::Refusal;
 
 use super::table::Table;
+use crate::switch::attachment::Progress;
 
 impl Table {
     /// Notes that the owner's next step goes to the switch; false if it has it already.
@@ -33,48 +34,64 @@ impl Table {
             });
         }
         let done = channel.info.done;
-        if step <= done || claim.running == Some(step) {
+        if self.fence.checks_steps() {
+            // The channel itself refuses what it has had; what waits in its queue need not wait there twice.
+            if step <= done || channel.is_queued(&step_uuid(call, step, epoch)) {
+                return Ok(false);
+            }
+            if let Some(claim) = &mut channel.claim {
+                claim.running = Some((step, epoch));
+            }
+            return Ok(true);
+        }
+        let running = claim.running.map(|(running, _)| running);
+        if step <= done || running == Some(step) {
             return Ok(false);
         }
-        if let Some(running) = claim.running {
+        if let Some(running) = running {
             let detail = format!("step {step}: step {running} runs");
             return Err(Refusal::InvalidArgument { detail });
         }
         // The owner knows of all steps before this one that they are done. Where this node has attached between a
         // step's end and its mark in the channel, it has heard of neither.
         channel.info.done = step - 1;
-        claim.running = Some(step);
+        claim.running = Some((step, epoch));
         Ok(true)
     }
 
     /// Notes that a step did not reach the switch after all.
     pub(super) fn step_not_sent(&mut self, call: &str, step: u32) {
         if let Some(claim) = self.channels.get_mut(call).and_then(|channel| channel.claim.as_mut())
-            && claim.running == Some(step)
+            && claim.running.is_some_and(|(running, _)| running == step)
         {
             claim.running = None;
         }
     }
 
-    /// Notes what the channel itself has marked done.
-    pub(super) fn note_done(&mut self, call: &str, done: u32) {
-        if let Some(channel) = self.channels.get_mut(call) {
-            channel.info.done = channel.info.done.max(done);
-            let done = channel.info.done;
-            if let Some(claim) = &mut channel.claim {
-                claim.running = claim.running.filter(|running| *running > done);
-            }
+    /// Notes how far the channel itself says that the call has come.
+    pub(super) fn note_progress(&mut self, call: &str, progress: &Progress) {
+        let fenced = self.fence.checks_steps();
+        let Some(channel) = self.channels.get_mut(call) else { return };
+        channel.info.done = channel.info.done.max(progress.done);
+        let done = channel.info.done;
+        if let Some(claim) = &mut channel.claim {
+            let running = if fenced { progress.running } else { claim.running };
+            claim.running = running.filter(|(running, _)| *running > done);
         }
     }
 
-    /// Notes that a command is about to send the call elsewhere: meanwhile no step begins. False if the channel's
-    /// call is not under control.
-    pub(super) fn begin_by_hand(&mut self, call: &str) -> bool {
-        let claim = self.channels.get_mut(call).and_then(|channel| channel.claim.as_mut());
-        claim.is_some_and(|claim| {
-            claim.by_hand = true;
-            true
-        })
+    /// Whether the call has a higher epoch on the switch than here.
+    pub(super) fn is_outdated_by(&self, call: &str, progress: &Progress) -> bool {
+        let known = self.channels.get(call).filter(|channel| channel.claim.is_some());
+        known.is_some_and(|channel| progress.epoch.is_some_and(|epoch| epoch > channel.info.epoch))
+    }
+
+    /// Notes that a command is about to send the call elsewhere: meanwhile no step begins. The flow that it ends, empty if
+    /// the call names none; none if the channel's call is not under control.
+    pub(super) fn begin_by_hand(&mut self, call: &str) -> Option<String> {
+        let channel = self.channels.get_mut(call)?;
+        channel.claim.as_mut()?.by_hand = true;
+        Some(channel.info.flow.clone().unwrap_or_default())
     }
 
     /// Notes whether the command did so: the flow is over then.

@@ -6,9 +6,12 @@ use fipple_protocol::NodeId;
 use fipple_protocol::call::parse_step_uuid;
 use fipple_protocol::esl::{Event, Value, names};
 use fipple_protocol::peer::{CallEvent, CallEventKind, CallSnapshot, ChannelInfo};
+use tokio::time::Instant;
 
-use super::channel::{CREATED_TIME, Channel, ChannelData, ChannelDump, bounded};
+use super::channel::{CREATED_TIME, Channel, ChannelData, ChannelDump, bounded, fenced_by};
+use super::fenced::is_wrapper;
 use crate::limits::{CHANNEL_TEXT_MAX_BYTES, TABLE_ENDED_CHANNELS, TABLE_MAX_CHANNELS};
+use crate::switch::Fence;
 use crate::switch::commands::word;
 
 /// Every channel of one switch.
@@ -18,6 +21,9 @@ pub(crate) struct Table {
     pub(super) channels: BTreeMap<String, Channel>,
     /// Calls that need an owner.
     pub(super) unowned: BTreeSet<String>,
+    /// Calls of which the switch knows something newer.
+    pub(super) outdated: BTreeSet<String>,
+    pub(super) fence: Fence,
     ended: Ended,
 }
 
@@ -33,7 +39,7 @@ struct Ended {
 pub(crate) struct Change {
     /// What the call's owner has to hear.
     pub(crate) tell: Option<(NodeId, CallEvent)>,
-    /// A call waits for an owner.
+    /// A call waits for an owner, or has to be read again.
     pub(crate) unowned: bool,
     /// The channel is not in the table, which is full, or no command could bear its name.
     pub(crate) lost: bool,
@@ -46,8 +52,20 @@ impl Table {
             switch: switch.to_owned(),
             channels: BTreeMap::new(),
             unowned: BTreeSet::new(),
+            outdated: BTreeSet::new(),
+            fence: Fence::None,
             ended: Ended::default(),
         }
+    }
+
+    /// Which fence the switch has.
+    pub(crate) fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// Notes which fence the switch has, before anything is heard of its channels.
+    pub(crate) fn fenced_by(&mut self, fence: Fence) {
+        self.fence = fence;
     }
 
     /// Forgets everything: events may have been missed.
@@ -86,8 +104,8 @@ impl Table {
 
     /// What a new owner of the call needs.
     pub(crate) fn snapshot(&self, call: &str) -> Option<CallSnapshot> {
-        let running = self.channels.get(call)?.claim.as_ref()?.running;
-        Some(CallSnapshot { channel: self.info(call)?, running, fenced: false })
+        let running = self.channels.get(call)?.claim.as_ref()?.running.map(|(step, _)| step);
+        Some(CallSnapshot { channel: self.info(call)?, running, fenced: self.fence.checks_steps() })
     }
 
     /// Who controls the call that a channel belongs to.
@@ -120,6 +138,7 @@ impl Table {
                 self.renamed(&uuid, event);
                 Change::default()
             }
+            b"CUSTOM" => self.step_ended(&uuid, event),
             name => self.happened(name, &uuid, event),
         }
     }
@@ -142,19 +161,25 @@ impl Table {
             && !channel.unstarted.is_empty()
             && let Some(begun) = event.get(names::APPLICATION_UUID)
         {
-            channel.unstarted.remove(&*begun.text());
+            channel.has_begun(&begun.text());
+        }
+        if self.fence.checks_steps()
+            && name.starts_with(b"CHANNEL_EXECUTE")
+            && is_wrapper(self.fence, uuid, event)
+        {
+            return Change::default();
         }
         let kind = match name {
             b"CHANNEL_ANSWER" => {
                 let at_us = event.number("Caller-Channel-Answered-Time").filter(|us| *us > 0);
                 channel.info.answered_at_ms = Some(at_us.unwrap_or(channel.heard_at_us) / 1000);
+                channel.fenced_by = fenced_by(uuid, &event);
                 CallEventKind::Answered
             }
             b"CHANNEL_PARK" => {
                 channel.park();
-                if channel.claim.is_none() {
-                    channel.read_claim(&event);
-                    let unowned = channel.claim.is_some() && self.unowned.insert(uuid.to_owned());
+                if channel.parked_anew(&event, self.fence) {
+                    let unowned = self.unowned.insert(uuid.to_owned());
                     return Change { unowned, ..Change::default() };
                 }
                 CallEventKind::Parked
@@ -172,7 +197,7 @@ impl Table {
                 return Change::default();
             }
             b"CHANNEL_EXECUTE" => begin_application(channel, event),
-            b"CHANNEL_EXECUTE_COMPLETE" => end_application(channel, event),
+            b"CHANNEL_EXECUTE_COMPLETE" => end_application(channel, event, self.fence),
             b"CHANNEL_BRIDGE" => return self.bridged(uuid, event),
             b"CHANNEL_UNBRIDGE" => return self.unbridged(uuid, event),
             b"DTMF" => CallEventKind::Dtmf { digit: text(event.get(names::DTMF_DIGIT)) },
@@ -232,7 +257,7 @@ impl Table {
         self.tell(uuid, CallEventKind::Unbridged)
     }
 
-    fn tell(&self, uuid: &str, kind: CallEventKind) -> Change {
+    pub(super) fn tell(&self, uuid: &str, kind: CallEventKind) -> Change {
         let tell = self.channels.get(uuid).and_then(|channel| {
             let call = if channel.claim.is_some() { uuid } else { &channel.info.call };
             let event = CallEvent {
@@ -246,10 +271,14 @@ impl Table {
         Change { tell, ..Change::default() }
     }
 
-    /// Takes what `uuid_dump` says of a channel, unless an event has said something later.
-    pub(crate) fn refresh(&mut self, uuid: &str, dump: &ChannelDump) -> Change {
+    /// Takes what `uuid_dump` says of a channel, unless an event has said something later. Its epoch was `raised` before, or
+    /// has to be.
+    pub(crate) fn refresh(&mut self, uuid: &str, dump: &ChannelDump, raised: bool) -> Change {
         let mut fresh = Channel::from_dump(&self.switch, uuid, dump);
         fresh.read_claim(dump);
+        if let Some(claim) = &mut fresh.claim {
+            claim.settle_for(self.fence, raised);
+        }
         let unowned = fresh.claim.is_some();
         let mut lost = false;
         if let Some(known) = self.channels.get_mut(uuid) {
@@ -274,6 +303,31 @@ impl Table {
             self.unowned.insert(uuid.to_owned());
         }
         Change { unowned, lost, tell: None }
+    }
+
+    /// Takes what `uuid_dump` says of a call whose epoch somebody else has raised.
+    pub(crate) fn read_again(&mut self, uuid: &str, dump: &ChannelDump, not_before: Instant) -> Change {
+        let mut fresh = Channel::from_dump(&self.switch, uuid, dump);
+        fresh.read_claim(dump);
+        let Some(known) = self.channels.get_mut(uuid).filter(|known| !known.hung_up) else {
+            return Change::default();
+        };
+        if known.claim.is_some() && fresh.info.epoch <= known.info.epoch && fresh.claim.is_some() {
+            return Change::default();
+        }
+        let before = known.claim.take();
+        let Some(mut claim) = fresh.claim else {
+            // It was taken from its owner and sent to the fallback.
+            return Change::default();
+        };
+        (known.info.epoch, known.info.done, known.info.flow) =
+            (fresh.info.epoch, fresh.info.done, fresh.info.flow);
+        claim.settle_for(self.fence, false);
+        claim.not_before = Some(not_before);
+        claim.appointing = before.is_some_and(|before| before.appointing);
+        known.claim = Some(claim);
+        self.unowned.insert(uuid.to_owned());
+        Change { unowned: true, ..Change::default() }
     }
 
     /// Looks through all channels for those that were bridged to one that is no more: a dump still names it.
@@ -348,18 +402,20 @@ fn begin_application(channel: &mut Channel, event: Event<'_>) -> CallEventKind {
     CallEventKind::Executing { application, application_uuid }
 }
 
-fn end_application(channel: &mut Channel, event: Event<'_>) -> CallEventKind {
+fn end_application(channel: &mut Channel, event: Event<'_>, fence: Fence) -> CallEventKind {
     let application = text(event.get(names::APPLICATION));
     let application_uuid = event.get(names::APPLICATION_UUID).map(|uuid| bounded(uuid.text()));
     if channel.application_uuid == application_uuid {
         channel.info.application = channel.info.parked.then(|| "park".to_owned());
         channel.application_uuid = None;
     }
-    if let Some(step) = step_of(&channel.info.uuid, event)
+    // A fenced channel says itself which step is done.
+    if !fence.checks_steps()
+        && let Some(step) = step_of(&channel.info.uuid, event)
         && let Some(claim) = &mut channel.claim
     {
         channel.info.done = channel.info.done.max(step);
-        claim.running = claim.running.filter(|running| *running > step);
+        claim.running = claim.running.filter(|(running, _)| *running > step);
     }
     let response = text(event.get(names::APPLICATION_RESPONSE));
     CallEventKind::Executed { application, application_uuid, response }
@@ -371,7 +427,7 @@ fn step_of(call: &str, event: Event<'_>) -> Option<u32> {
     parse_step_uuid(call, &uuid).map(|(step, _)| step)
 }
 
-fn text(value: Option<Value<'_>>) -> String {
+pub(super) fn text(value: Option<Value<'_>>) -> String {
     value.map(|value| bounded(value.text())).unwrap_or_default()
 }
 

@@ -93,8 +93,8 @@ fn a_call_is_claimed_when_it_parks_and_asks_for_it() {
     assert!(apply(&mut table, "CHANNEL_PARK", "a", headers).unowned);
     let snapshot = table.snapshot("a").unwrap();
     assert_eq!((snapshot.channel.done, snapshot.channel.flow.as_deref()), (2, Some("night")));
-    assert_eq!(table.take_unowned().as_deref(), Some("a"));
-    assert_eq!(table.take_unowned(), None);
+    assert_eq!(table.take_unowned(Instant::now()).as_deref(), Some("a"));
+    assert_eq!(table.take_unowned(Instant::now()), None);
 }
 
 #[test]
@@ -157,13 +157,13 @@ fn a_dump_that_is_older_than_an_event_changes_nothing() {
         ChannelDump::parse(&text).unwrap()
     };
     apply(&mut table, "CHANNEL_CREATE", "a", "Channel-Call-State: RINGING\n");
-    assert!(!table.refresh("a", &dump(999)).unowned);
+    assert!(!table.refresh("a", &dump(999), false).unowned);
     assert_eq!(table.info("a").unwrap().state, "ringing");
-    assert!(table.refresh("a", &dump(1001)).unowned);
+    assert!(table.refresh("a", &dump(1001), false).unowned);
     let info = table.info("a").unwrap();
     assert_eq!((info.state.as_str(), info.epoch, info.owner, info.parked), ("active", 3, Some(OWNER), true));
     apply(&mut table, "CHANNEL_DESTROY", "a", "");
-    assert!(!table.refresh("a", &dump(2000)).unowned);
+    assert!(!table.refresh("a", &dump(2000), false).unowned);
     assert_eq!(table.len(), 0, "the dead stay dead");
 }
 
@@ -172,7 +172,7 @@ fn a_dump_tells_who_is_parked_and_who_is_bridged() {
     let mut table = Table::new("pbx");
     let mut expected = Vec::new();
     // As FreeSWITCH 1.11.3 shows them: what is over leaves its traces.
-    for (uuid, state, application, bond, parked, bridged) in [
+    for (uuid, state, application, bond, parked, stands) in [
         ("parked", "CS_EXECUTE", "park", "", true, false),
         ("parked-by-uuid_park", "CS_PARK", "set", "", true, false),
         ("parked-after-uuid_bridge", "CS_PARK", "park", "ended", true, false),
@@ -182,13 +182,15 @@ fn a_dump_tells_who_is_parked_and_who_is_bridged() {
         ("bridged-by-bridge", "CS_EXECUTE", "bridge", "its-partner", false, true),
         ("elsewhere", "CS_EXECUTE", "playback", "", false, false),
     ] {
-        let bridged_at = u8::from(!bond.is_empty());
-        let dump = json!({
+        let mut dump = json!({
             "Channel-State": state, "variable_current_application": application, "variable_signal_bond": bond,
-            "Caller-Channel-Bridged-Time": bridged_at.to_string(),
+            "variable_bridge_uuid": bond, "Caller-Channel-Bridged-Time": "1",
         });
-        table.refresh(uuid, &ChannelDump::parse(&dump.to_string()).unwrap());
-        expected.push((uuid, parked, bridged.then(|| bond.to_owned())));
+        if stands {
+            dump["variable_bridge_to"] = bond.into();
+        }
+        table.refresh(uuid, &ChannelDump::parse(&dump.to_string()).unwrap(), false);
+        expected.push((uuid, parked, stands.then(|| bond.to_owned())));
     }
     table.forget_ended_partners();
     for (uuid, parked, bridged_to) in expected {
@@ -249,7 +251,7 @@ fn a_call_that_was_first_heard_of_in_mid_life_is_claimed_by_what_the_switch_says
         let headers = "Channel-Call-State: ACTIVE\nApplication: playback\n";
         apply(&mut table, "CHANNEL_EXECUTE_COMPLETE", uuid, headers);
         assert!(!table.get(uuid).unwrap().whole, "its variables have to be read");
-        assert!(table.refresh(uuid, &dump(at_us)).unowned, "the call needs its owner");
+        assert!(table.refresh(uuid, &dump(at_us), false).unowned, "the call needs its owner");
         let info = table.info(uuid).unwrap();
         assert_eq!(
             (info.epoch, info.done, info.owner, info.flow.as_deref()),
@@ -258,7 +260,7 @@ fn a_call_that_was_first_heard_of_in_mid_life_is_claimed_by_what_the_switch_says
         assert_eq!(info.state, state, "whoever spoke last is right about the rest");
         assert!(table.get(uuid).unwrap().whole);
     }
-    assert!(table.take_unowned().is_some() && table.take_unowned().is_some());
+    assert!(table.take_unowned(Instant::now()).is_some() && table.take_unowned(Instant::now()).is_some());
 }
 
 #[test]
@@ -278,9 +280,9 @@ fn a_rename_keeps_the_channel() {
 fn a_claimed_call_under_a_new_name_is_offered_to_its_owner_again() {
     let mut table = Table::new("pbx");
     claimed(&mut table, "old");
-    assert_eq!(table.take_unowned().as_deref(), Some("old"), "an appointment is on its way");
+    assert_eq!(table.take_unowned(Instant::now()).as_deref(), Some("old"), "an appointment is on its way");
     apply(&mut table, "CHANNEL_UUID", "new", "Old-Unique-ID: old\n");
-    assert_eq!(table.take_unowned().as_deref(), Some("new"));
+    assert_eq!(table.take_unowned(Instant::now()).as_deref(), Some("new"));
     assert_eq!(table.snapshot("new").unwrap().channel.owner, Some(OWNER));
 }
 
@@ -301,7 +303,7 @@ fn an_answer_does_not_bring_back_a_channel_whose_end_was_all_that_was_heard_of_i
     let mut table = Table::new("pbx");
     let dump = ChannelDump::parse(r#"{"variable_current_application":"park","variable_fipple_epoch":"0"}"#);
     apply(&mut table, "CHANNEL_DESTROY", "a", "");
-    assert_eq!(table.refresh("a", &dump.unwrap()), Change::default());
+    assert_eq!(table.refresh("a", &dump.unwrap(), false), Change::default());
     assert_eq!(table.len(), 0);
     for number in 0..=TABLE_ENDED_CHANNELS {
         apply(&mut table, "CHANNEL_DESTROY", &number.to_string(), "");
@@ -319,7 +321,7 @@ fn a_channel_whose_name_no_command_can_bear_is_not_kept() {
     {
         assert!(apply(&mut table, "CHANNEL_CREATE", encoded, "").lost, "{name}");
         assert!(apply(&mut table, "CHANNEL_UUID", encoded, "Old-Unique-ID: old\n").lost, "{name}");
-        assert!(table.refresh(name, &ChannelDump::parse("{}").unwrap()).lost, "{name}");
+        assert!(table.refresh(name, &ChannelDump::parse("{}").unwrap(), false).lost, "{name}");
     }
     assert!(!apply(&mut table, "CHANNEL_CREATE", "3c26%40192.0.2.7", "").lost, "a Call-ID");
     assert_eq!(table.all().map(|channel| &*channel.info.uuid).collect::<Vec<_>>(), ["3c26@192.0.2.7", "old"]);

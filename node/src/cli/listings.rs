@@ -45,12 +45,14 @@ pub(super) async fn switches(client: &Client, json: bool) -> Result<(), Error> {
         return print_json(&switches);
     }
     let names = node_names(client).await?;
-    let mut table = Table::new(["NAME", "STATE", "ADDRESS", "ZONE", "ATTACHED TO", "REACHABLE FROM"]);
+    let mut table =
+        Table::new(["NAME", "STATE", "FENCE", "ADDRESS", "ZONE", "ATTACHED TO", "REACHABLE FROM"]);
     for switch in list(&switches) {
         let reachable: Vec<_> = list(&switch["reachable_from"]).map(|id| node_name(&names, id)).collect();
         table.row([
             text(&switch["name"]),
             text(&switch["state"]),
+            text(&switch["fence"]),
             text(&switch["address"]),
             text(&switch["zone"]),
             node_name(&names, &switch["attached_to"]),

@@ -240,7 +240,13 @@ mod tests {
 
     fn switch(n: u8) -> SwitchFact {
         let address = format!("192.0.2.{n}:8021");
-        SwitchFact { name: format!("switch-{n}"), zone: "berlin".into(), address, link: SwitchLink::Standby }
+        SwitchFact {
+            name: format!("switch-{n}"),
+            zone: "berlin".into(),
+            address,
+            link: SwitchLink::Standby,
+            fence: None,
+        }
     }
 
     fn identity(label: &str) -> (TestDirectory, Identity) {

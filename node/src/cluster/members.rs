@@ -6,6 +6,8 @@ use fipple_protocol::NodeId;
 use fipple_protocol::ownership::Candidate;
 use minicbor::{Decode, Encode};
 
+use crate::switch::Fence;
+
 /// The members of the cluster at one moment, as this node sees them. Other nodes may see others.
 #[derive(Clone, Debug, Default)]
 pub struct Members {
@@ -80,6 +82,9 @@ pub struct SwitchFact {
     /// How the node stands to it.
     #[n(3)]
     pub link: SwitchLink,
+    /// The fence that the switch has, as the attached node found it.
+    #[n(4)]
+    pub fence: Option<Fence>,
 }
 
 /// How a node stands to a switch.

@@ -12,6 +12,7 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 
 use super::*;
 use crate::net::{BoxStream, Listener, Network};
+use crate::switch::Fence;
 
 /// How long anything may take on a busy machine. Nothing is asserted about time itself.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -453,6 +454,7 @@ async fn switches_are_gossiped() {
         zone: "berlin".into(),
         address: "192.0.2.1:8021".into(),
         link: SwitchLink::Attached,
+        fence: Some(Fence::Strict),
     };
     second.cluster.publish_switches(vec![fact.clone()]);
     let id = second.id();

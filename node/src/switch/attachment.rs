@@ -1,6 +1,6 @@
 //! A switch that this node is attached to: what carries commands to its channels.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,43 +9,57 @@ use fipple_protocol::esl::{Command, EventFormat, Execute};
 use fipple_protocol::peer::{ChannelCommand, OriginateCommand, Refusal};
 use serde_json::Value;
 
-use super::commands::{SwitchCommand, SwitchFacts, judge, translate, word};
+use super::SwitchConfig;
+use super::answers::Answers;
+use super::commands::{SwitchCommand, SwitchFacts, channels_of, judge, translate, word};
 use super::connection::Connection;
+use super::detection::find_fence;
+use super::fence::{Fence, FencedStep, command_script, judge_run, run_script};
 use super::originate::{originate_line, originated};
-use crate::calls::channel::{ChannelDump, DONE_VARIABLE};
+use super::takeover::UNDEFINED;
+use crate::calls::channel::{ChannelDump, DONE_VARIABLE, EPOCH_VARIABLE, RUN_VARIABLE, running_mark};
 use crate::limits::{
-    COMMAND_HOP_MS, COMMAND_IDS_KEPT, ORIGINATE_TIMEOUT_SECONDS, SWITCH_JOB_TIMEOUT_MS,
-    SWITCH_REPLY_TIMEOUT_MS,
+    COMMAND_HOP_MS, ORIGINATE_TIMEOUT_SECONDS, SWITCH_JOB_TIMEOUT_MS, SWITCH_REPLY_TIMEOUT_MS,
 };
 
 /// The command side of an attached switch.
 pub(crate) struct Attachment {
     connection: Arc<Connection>,
+    fence: Fence,
+    /// Which run of the switch this is.
+    core_uuid: String,
     /// The dialplan applications that the switch knew when it was attached.
     applications: Mutex<BTreeSet<String>>,
+    /// Where the switch does not keep the ids of commands itself.
     answers: Arc<Mutex<Answers>>,
 }
 
-/// Commands by the ids under which they were asked for, and their answers once there are any. They outlive the
-/// connection over which they were sent: a command that may have run before it broke is not run again after it.
-#[derive(Default)]
-pub(crate) struct Answers {
-    by_id: BTreeMap<u64, Option<Result<String, Refusal>>>,
-    oldest_first: VecDeque<u64>,
+/// How far a call has come, by its own channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// How many steps it has marked done.
+    pub(crate) done: u32,
+    /// The step that it has marked as running, and the epoch under which that was sent.
+    pub(crate) running: Option<(u32, u64)>,
+    /// Its epoch; none where it is not fipple's.
+    pub(crate) epoch: Option<u64>,
 }
 
 impl Attachment {
-    /// Subscribes to the results of jobs and learns which applications there are.
+    /// Subscribes to the results of jobs and learns which fence and which applications there are.
     ///
     /// # Errors
-    /// If the switch does not answer.
+    /// If the switch does not answer, or lacks the fence that is configured.
     pub(super) async fn begin(
         connection: Arc<Connection>,
         answers: Arc<Mutex<Answers>>,
+        config: &SwitchConfig,
     ) -> Result<Self, Refusal> {
         let names = &["BACKGROUND_JOB"];
         connection.command(Command::Events { format: EventFormat::Plain, names, subclasses: &[] }).await?;
-        let attachment = Self { connection, applications: Mutex::default(), answers };
+        let core_uuid = connection.api("global_getvar core_uuid").await?.trim().to_owned();
+        let fence = find_fence(&connection, config).await?;
+        let attachment = Self { connection, fence, core_uuid, applications: Mutex::default(), answers };
         attachment.learn_applications().await?;
         Ok(attachment)
     }
@@ -60,6 +74,20 @@ impl Attachment {
         }
         *self.applications.lock().unwrap_or_else(PoisonError::into_inner) = applications;
         Ok(())
+    }
+
+    /// Which fence the switch has.
+    pub(crate) fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// The `Core-UUID` of the switch that runs.
+    pub(super) fn core_uuid(&self) -> &str {
+        &self.core_uuid
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// Whether the switch is known to have a dialplan application.
@@ -87,6 +115,10 @@ impl Attachment {
         command: &ChannelCommand,
         facts: &impl SwitchFacts,
     ) -> Result<String, Refusal> {
+        if self.fence == Fence::Strict {
+            // The switch knows by the id whether it has run.
+            return self.run(id, channel, command, facts).await;
+        }
         match self.answers().begin(id) {
             Some(Some(answer)) => return answer,
             Some(None) => {
@@ -111,44 +143,94 @@ impl Attachment {
         if let ChannelCommand::Execute { application, .. } = command {
             self.look_up_application(application).await?;
         }
-        let reply = match translate(channel, command, facts)? {
-            SwitchCommand::Api(line) => self.connection.api(&line).await?,
-            SwitchCommand::Job(line) => {
-                self.connection.background(&line, job_timeout(COMMAND_HOP_MS)).await?
-            }
+        match translate(channel, command, facts)? {
             SwitchCommand::Execute { application, argument, alone } => {
-                let event_uuid = format!("command-{id:016x}");
-                let execute = Execute::new(Some(channel), &application, &argument);
-                let execute = Execute { event_lock: alone, event_uuid: Some(&event_uuid), ..execute };
-                facts.enqueue(channel, &event_uuid)?;
-                let reply = self.connection.command(Command::Execute(execute)).await;
-                let taken = reply.and_then(|reply| judge(channel, &reply));
-                if !matches!(taken, Ok(_) | Err(Refusal::TimedOut { .. })) {
-                    facts.dequeue(channel, &event_uuid);
-                }
-                return taken;
+                let execution = Execution { channel, application: &application, argument: &argument, alone };
+                self.execute(id, execution, facts).await
             }
-        };
-        judge(channel, &reply)
+            SwitchCommand::Api(line) if self.fence == Fence::Strict => {
+                let (line, epoch) = fenced(id, &line, channel, command, facts);
+                judge_run(channel, epoch, &self.connection.api(&line).await?)
+            }
+            SwitchCommand::Job(line) if self.fence == Fence::Strict => {
+                let (line, epoch) = fenced(id, &line, channel, command, facts);
+                let reply = self.connection.background(&line, job_timeout(COMMAND_HOP_MS)).await?;
+                judge_run(channel, epoch, &reply)
+            }
+            SwitchCommand::Api(line) => judge(channel, &self.connection.api(&line).await?),
+            SwitchCommand::Job(line) => {
+                judge(channel, &self.connection.background(&line, job_timeout(COMMAND_HOP_MS)).await?)
+            }
+        }
     }
 
-    /// Gives a step to the switch, and behind it, in the channel's own queue, what marks it done: whoever takes
-    /// the call over later reads it from the channel.
+    /// Puts an application into a channel's own queue.
+    async fn execute(
+        &self,
+        id: u64,
+        execution: Execution<'_>,
+        facts: &impl SwitchFacts,
+    ) -> Result<String, Refusal> {
+        let Execution { channel, application, argument, alone } = execution;
+        let event_uuid = format!("command-{id:016x}");
+        let script;
+        let (application, argument) = match self.fence {
+            Fence::Strict => {
+                script = command_script(facts.epoch_in(channel), id, application, argument);
+                ("lua", script.as_str())
+            }
+            Fence::Snippet | Fence::None => (application, argument),
+        };
+        let execute = Execute::new(Some(channel), application, argument);
+        let execute = Execute { event_lock: alone, event_uuid: Some(&event_uuid), ..execute };
+        self.queue(channel, execute, &event_uuid, facts).await
+    }
+
+    /// Puts one thing into a channel's own queue, unless too much waits there.
+    async fn queue(
+        &self,
+        channel: &str,
+        execute: Execute<'_>,
+        event_uuid: &str,
+        facts: &impl SwitchFacts,
+    ) -> Result<String, Refusal> {
+        facts.enqueue(channel, event_uuid)?;
+        let reply = self.connection.command(Command::Execute(execute)).await;
+        let taken = reply.and_then(|reply| judge(channel, &reply));
+        if !matches!(taken, Ok(_) | Err(Refusal::TimedOut { .. })) {
+            facts.dequeue(channel, event_uuid);
+        }
+        taken
+    }
+
+    /// Gives a step to the switch. A channel that is fenced checks it and marks it done; into the queue of another one goes
+    /// behind it what marks it done, so that whoever takes the call over later reads it from the channel.
     pub(crate) async fn run_step(
         &self,
         call: &str,
-        epoch: u64,
-        step: u32,
-        application: &str,
-        argument: &str,
+        step: FencedStep<'_>,
+        facts: &impl SwitchFacts,
     ) -> Result<(), Refusal> {
         word("call", call)?;
-        let event_uuid = step_uuid(call, step, epoch);
+        let event_uuid = step_uuid(call, step.step, step.epoch);
+        let (application, argument) = self.fence.step(&step)?;
+        let execute = Execute::new(Some(call), &application, &argument);
+        let execute = Execute { event_uuid: Some(&event_uuid), ..execute };
+        if self.fence.checks_steps() {
+            return self.queue(call, execute, &event_uuid, facts).await.map(|_| ());
+        }
+        facts.enqueue(call, &event_uuid)?;
+        let taken = self.send_with_mark(call, execute, step.step).await;
+        if !matches!(taken, Ok(()) | Err(Refusal::TimedOut { .. })) {
+            facts.dequeue(call, &event_uuid);
+        }
+        taken
+    }
+
+    async fn send_with_mark(&self, call: &str, execute: Execute<'_>, step: u32) -> Result<(), Refusal> {
         let mark = format!("{DONE_VARIABLE}={step}");
-        let step =
-            Execute { event_uuid: Some(&event_uuid), ..Execute::new(Some(call), application, argument) };
         let mark = Execute::new(Some(call), "set", &mark);
-        let replies = self.connection.send(&[Command::Execute(step), Command::Execute(mark)])?;
+        let replies = self.connection.send(&[Command::Execute(execute), Command::Execute(mark)])?;
         for (index, pending) in replies.into_iter().enumerate() {
             let reply = pending.reply().await?;
             // A step that hangs up leaves no channel to mark.
@@ -177,15 +259,24 @@ impl Attachment {
         }
     }
 
-    /// How many steps of a call the channel itself has marked done; none if there is no such channel.
-    pub(crate) async fn done(&self, call: &str) -> Result<Option<u32>, Refusal> {
+    /// How far a call has come by what its own channel says; none if there is no such channel.
+    pub(crate) async fn progress(&self, call: &str) -> Result<Option<Progress>, Refusal> {
         word("call", call)?;
-        let reply = self.connection.api(&format!("uuid_getvar {call} {DONE_VARIABLE}")).await?;
-        match judge(call, &reply) {
-            Ok(done) => Ok(Some(done.parse().unwrap_or_default())),
-            Err(Refusal::UnknownChannel { .. }) => Ok(None),
-            Err(refusal) => Err(refusal),
+        // The mark first: a step that ends meanwhile is then seen twice, and not missed.
+        let questions = [RUN_VARIABLE, DONE_VARIABLE, EPOCH_VARIABLE];
+        let answers = self.ask_all(questions.iter().map(|name| format!("uuid_getvar {call} {name}"))).await?;
+        let mut values = Vec::with_capacity(answers.len());
+        for answer in &answers {
+            match judge(call, answer) {
+                Ok(value) if value == UNDEFINED => values.push(String::new()),
+                Ok(value) => values.push(value),
+                Err(Refusal::UnknownChannel { .. }) => return Ok(None),
+                Err(refusal) => return Err(refusal),
+            }
         }
+        let [mark, done, epoch] = values.as_slice() else { return Ok(None) };
+        let done = done.parse().unwrap_or_default();
+        Ok(Some(Progress { done, running: running_mark(mark, done), epoch: epoch.parse().ok() }))
     }
 
     /// Starts a call. Its A leg's uuid.
@@ -225,41 +316,6 @@ impl Attachment {
     }
 }
 
-impl Answers {
-    /// Notes that a command begins; its answer, or that it has none yet, if it has begun before.
-    fn begin(&mut self, id: u64) -> Option<Option<Result<String, Refusal>>> {
-        if let Some(answer) = self.by_id.get(&id) {
-            return Some(answer.clone());
-        }
-        if self.oldest_first.len() == COMMAND_IDS_KEPT
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            self.by_id.remove(&oldest);
-        }
-        self.by_id.insert(id, None);
-        self.oldest_first.push_back(id);
-        None
-    }
-
-    fn end(&mut self, id: u64, answer: &Result<String, Refusal>) {
-        match answer {
-            // The switch has not had it: it may be tried again.
-            Err(Refusal::SwitchUnavailable { .. } | Refusal::Overloaded { .. }) => self.forget(id),
-            // One that ran for so long that its id has been dropped is not remembered: nothing would drop it again.
-            _ => {
-                if let Some(known) = self.by_id.get_mut(&id) {
-                    *known = Some(answer.clone());
-                }
-            }
-        }
-    }
-
-    fn forget(&mut self, id: u64) {
-        self.by_id.remove(&id);
-        self.oldest_first.retain(|kept| *kept != id);
-    }
-}
-
 /// Notes for a command that was given up on its way that nobody knows what became of it.
 struct Unanswered<'a> {
     attachment: &'a Attachment,
@@ -273,6 +329,27 @@ impl Drop for Unanswered<'_> {
     }
 }
 
+/// An application that was commanded.
+struct Execution<'a> {
+    channel: &'a str,
+    application: &'a str,
+    argument: &'a str,
+    alone: bool,
+}
+
+/// A `uuid_*` command as the fence runs it, and the epoch that it needs.
+fn fenced(
+    id: u64,
+    line: &str,
+    channel: &str,
+    command: &ChannelCommand,
+    facts: &impl SwitchFacts,
+) -> (String, Option<u64>) {
+    let channels = facts.in_epochs(&channels_of(channel, command));
+    let epoch = channels.first().and_then(|first| first.epoch);
+    (run_script(&channels, id, line), epoch)
+}
+
 /// How long an `originate` may take: as long as it may ring, and what setting it up takes.
 pub(crate) fn originate_deadline(originate: &OriginateCommand) -> Duration {
     let seconds = originate.timeout_seconds.unwrap_or(ORIGINATE_TIMEOUT_SECONDS);
@@ -280,7 +357,7 @@ pub(crate) fn originate_deadline(originate: &OriginateCommand) -> Duration {
     ring.min(job_timeout(SWITCH_JOB_TIMEOUT_MS))
 }
 
-fn job_timeout(timeout_ms: u64) -> Duration {
+pub(super) fn job_timeout(timeout_ms: u64) -> Duration {
     Duration::from_millis(timeout_ms)
 }
 
@@ -304,6 +381,7 @@ fn application_names(interfaces: &str) -> impl Iterator<Item = String> + use<> {
 #[cfg(test)]
 mod tests {
     use super::super::connection::tests::{Script, connected};
+    use super::super::fence::InEpoch;
     use super::*;
 
     struct Facts;
@@ -319,6 +397,18 @@ mod tests {
             true
         }
 
+        fn fence(&self) -> Fence {
+            Fence::None
+        }
+
+        fn in_epochs(&self, _: &[&str]) -> Vec<InEpoch> {
+            Vec::new()
+        }
+
+        fn epoch_in(&self, _: &str) -> Option<u64> {
+            None
+        }
+
         fn enqueue(&self, _: &str, _: &str) -> Result<(), Refusal> {
             Ok(())
         }
@@ -332,6 +422,8 @@ mod tests {
         let switch = async {
             while !script.heard().await.starts_with("event") {}
             script.reply("+OK").await;
+            assert_eq!(script.heard().await, "api global_getvar core_uuid");
+            script.say("Content-Type: api/response\nContent-Length: 3\n\n1-1").await;
             assert_eq!(script.heard().await, "bgapi show interfaces as json");
             let job_uuid = script.heard().await;
             script.reply("+OK").await;
@@ -341,7 +433,10 @@ mod tests {
             let head = format!("Content-Length: {}\nContent-Type: text/event-plain\n\n", body.len());
             script.say(&(head + &body)).await;
         };
-        let (attachment, ()) = tokio::join!(Attachment::begin(Arc::new(connection), answers.clone()), switch);
+        let config: SwitchConfig =
+            toml::from_str("name = \"pbx\"\naddress = \"a:1\"\npassword = \"\"\nfence = \"none\"\n").unwrap();
+        let attaching = Attachment::begin(Arc::new(connection), answers.clone(), &config);
+        let (attachment, ()) = tokio::join!(attaching, switch);
         (attachment.unwrap(), script)
     }
 
@@ -362,21 +457,5 @@ mod tests {
             script.say("Content-Type: api/response\nContent-Length: 3\n\n+OK").await;
         });
         assert_eq!(other, Ok("+OK".to_owned()));
-    }
-
-    #[test]
-    fn answers_are_kept_up_to_a_limit_even_those_of_commands_that_run_for_long() {
-        let mut answers = Answers::default();
-        assert_eq!(answers.begin(0), None);
-        assert_eq!(answers.begin(0), Some(None), "it still runs");
-        for id in 1..=COMMAND_IDS_KEPT as u64 {
-            assert_eq!(answers.begin(id), None);
-            answers.end(id, &Ok("+OK".to_owned()));
-        }
-        answers.end(0, &Ok("+OK late".to_owned()));
-        assert_eq!((answers.by_id.len(), answers.oldest_first.len()), (COMMAND_IDS_KEPT, COMMAND_IDS_KEPT));
-        assert_eq!(answers.begin(1), Some(Some(Ok("+OK".to_owned()))));
-        answers.end(1, &Err(Refusal::Overloaded { detail: String::new() }));
-        assert_eq!(answers.begin(1), None, "the switch has not had it");
     }
 }

@@ -2,6 +2,8 @@
 
 use fipple_protocol::peer::{ChannelCommand, Refusal};
 
+use super::fence::{Fence, InEpoch};
+
 /// A command in the switch's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SwitchCommand {
@@ -22,6 +24,12 @@ pub(crate) trait SwitchFacts {
     fn is_parked(&self, uuid: &str) -> bool;
     /// Whether the switch knows the dialplan application.
     fn has_application(&self, name: &str) -> bool;
+    /// Which fence the switch has.
+    fn fence(&self) -> Fence;
+    /// The channels that a command has to name to the fence, so that it may touch these, and the epochs that they have.
+    fn in_epochs(&self, channels: &[&str]) -> Vec<InEpoch>;
+    /// The epoch that a channel itself compares with; none if it has none to compare.
+    fn epoch_in(&self, channel: &str) -> Option<u64>;
     /// Notes that an execution is about to be put into the channel's own queue.
     ///
     /// # Errors
@@ -53,6 +61,14 @@ pub(crate) fn translate(
         }
         ChannelCommand::Park => api(format!("uuid_park {uuid}")),
         ChannelCommand::Play { file } if facts.is_parked(uuid) => execute("playback", file, facts),
+        ChannelCommand::Play { file } if facts.fence() == Fence::Strict => {
+            // Inside of what it does: behind that it might come never.
+            Ok(SwitchCommand::Execute {
+                application: "playback".to_owned(),
+                argument: file.clone(),
+                alone: false,
+            })
+        }
         ChannelCommand::Play { file } => {
             word("file", file)?;
             // uuid_broadcast takes what stands before '::' for an application, and quotes and backslashes for its own
@@ -83,6 +99,14 @@ pub(crate) fn translate(
         ChannelCommand::Execute { application, argument } => execute(application, argument, facts),
         // With `all` it would also forget what waits, the steps of a flow and their marks among it.
         ChannelCommand::Break => api(format!("uuid_break {uuid}")),
+    }
+}
+
+/// The channels that a command for `channel` is about.
+pub(super) fn channels_of<'a>(channel: &'a str, command: &'a ChannelCommand) -> Vec<&'a str> {
+    match command {
+        ChannelCommand::Bridge { to } => vec![channel, to],
+        _ => vec![channel],
     }
 }
 
@@ -165,7 +189,7 @@ pub(crate) fn invalid(argument: &str, detail: &str) -> Refusal {
 mod tests {
     use super::*;
 
-    struct Facts;
+    struct Facts(Fence);
 
     impl SwitchFacts for Facts {
         fn has_channel(&self, uuid: &str) -> bool {
@@ -177,6 +201,15 @@ mod tests {
         fn has_application(&self, name: &str) -> bool {
             ["playback", "bridge", "echo"].contains(&name)
         }
+        fn fence(&self) -> Fence {
+            self.0
+        }
+        fn in_epochs(&self, _: &[&str]) -> Vec<InEpoch> {
+            Vec::new()
+        }
+        fn epoch_in(&self, _: &str) -> Option<u64> {
+            None
+        }
         fn enqueue(&self, _: &str, _: &str) -> Result<(), Refusal> {
             Ok(())
         }
@@ -184,7 +217,7 @@ mod tests {
     }
 
     fn line(uuid: &str, command: ChannelCommand) -> String {
-        match translate(uuid, &command, &Facts).unwrap() {
+        match translate(uuid, &command, &Facts(Fence::None)).unwrap() {
             SwitchCommand::Api(line) => line,
             SwitchCommand::Job(line) => format!("job {line}"),
             SwitchCommand::Execute { application, argument, alone } => {
@@ -207,6 +240,13 @@ mod tests {
             "execute playback a b.wav alone"
         );
         assert_eq!(line("b", json(r#"{"action":"play","file":"ab.wav"}"#)), "uuid_broadcast b ab.wav aleg");
+        let play = ChannelCommand::Play { file: "it's a b.wav".to_owned() };
+        let inside = SwitchCommand::Execute {
+            application: "playback".to_owned(),
+            argument: "it's a b.wav".to_owned(),
+            alone: false,
+        };
+        assert_eq!(translate("b", &play, &Facts(Fence::Strict)), Ok(inside));
         let transfer = json(r#"{"action":"transfer","extension":"1000"}"#);
         assert_eq!(line("a", transfer), "uuid_transfer a 1000 XML default");
         assert_eq!(line("a", json(r#"{"action":"bridge","to":"b"}"#)), "job uuid_bridge a b");
@@ -230,12 +270,15 @@ mod tests {
             r#"{"action":"set","name":"a","value":"C:\\new"}"#,
             r#"{"action":"set","name":"a","value":" x"}"#,
         ] {
-            let refusal = translate("a", &json(text), &Facts).unwrap_err();
+            let refusal = translate("a", &json(text), &Facts(Fence::None)).unwrap_err();
             assert!(matches!(refusal, Refusal::InvalidArgument { .. }), "{text}: {refusal}");
         }
-        assert!(translate("a b", &ChannelCommand::Park, &Facts).is_err());
+        assert!(translate("a b", &ChannelCommand::Park, &Facts(Fence::None)).is_err());
         for file in ["a b.wav", "hangup::NORMAL_CLEARING", "it's.wav", "a\\sb.wav"] {
-            assert!(translate("b", &ChannelCommand::Play { file: file.into() }, &Facts).is_err(), "{file}");
+            assert!(
+                translate("b", &ChannelCommand::Play { file: file.into() }, &Facts(Fence::None)).is_err(),
+                "{file}"
+            );
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::Fallback;
+use super::{Fallback, Fence};
 
 /// A FreeSWITCH that this node may attach to.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -22,6 +22,9 @@ pub struct SwitchConfig {
     /// Where its calls go that no node controls any more.
     #[serde(default)]
     pub fallback: Fallback,
+    /// The fence that it must have; where it is not set, the best that is there.
+    #[serde(default)]
+    pub fence: Option<Fence>,
 }
 
 /// Without the password: what is printed ends in logs.
@@ -32,6 +35,7 @@ impl fmt::Debug for SwitchConfig {
             .field("zone", &self.zone)
             .field("address", &self.address)
             .field("fallback", &self.fallback)
+            .field("fence", &self.fence)
             .finish_non_exhaustive()
     }
 }
@@ -46,6 +50,9 @@ mod tests {
         let switch: SwitchConfig = toml::from_str(text).unwrap();
         assert_eq!((switch.password.as_str(), switch.zone.as_str()), ("ClueCon", ""));
         assert!(!format!("{switch:?}").contains("ClueCon"));
+        assert_eq!(switch.fence, None);
+        let strict: SwitchConfig = toml::from_str(&format!("{text}fence = \"strict\"\n")).unwrap();
+        assert_eq!(strict.fence, Some(Fence::Strict));
         let error = toml::from_str::<SwitchConfig>(&format!("{text}pasword = \"x\"\n")).unwrap_err();
         assert!(error.to_string().contains("pasword"), "{error}");
     }

@@ -1,17 +1,43 @@
 //! The channels of a switch, read from the switch itself: what no event has told.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fipple_protocol::peer::Refusal;
 use tokio::task::JoinSet;
 
 use super::attachment::Attachment;
+use super::commands::word;
+use super::fence::Taken;
 use crate::calls::attached::AttachedSwitch;
 use crate::limits::SNAPSHOT_CONCURRENCY;
 
-/// Brings the table up to date: channels that are missing are read, and those that the switch has forgotten end.
+/// Fills the table of a switch to which this node has just attached.
 ///
-/// The subscription to events comes first, so that what happens meanwhile is heard.
+/// The subscription to events comes first, so that what happens meanwhile is heard. Then the epochs are raised, so that
+/// nothing counts any more that a node has sent which was attached before. Only then the channels are read: a step that
+/// got past the fence before is seen running (takeover README, "Takeover, in this order").
+///
+/// # Errors
+/// If the switch does not answer.
+pub(super) async fn rebuild(
+    switch: &Arc<AttachedSwitch>,
+    attachment: &Arc<Attachment>,
+) -> Result<(), Refusal> {
+    let shown = attachment.show_channels().await?;
+    let raised = if attachment.fence().checks_steps() {
+        let nameable: Vec<_> =
+            shown.iter().map(String::as_str).filter(|uuid| word("channel", uuid).is_ok()).collect();
+        let verdicts = attachment.raise(&nameable).await?;
+        let raised = nameable.iter().zip(verdicts).filter(|(_, taken)| matches!(taken, Taken::Ok(_)));
+        raised.map(|(uuid, _)| (*uuid).to_owned()).collect()
+    } else {
+        BTreeSet::new()
+    };
+    compare(switch, attachment, shown, &raised).await
+}
+
+/// Brings the table up to date: channels that are missing are read, and those that the switch has forgotten end.
 ///
 /// # Errors
 /// If the switch does not answer; the table is then as far as it came.
@@ -20,6 +46,15 @@ pub(super) async fn reconcile(
     attachment: &Arc<Attachment>,
 ) -> Result<(), Refusal> {
     let shown = attachment.show_channels().await?;
+    compare(switch, attachment, shown, &BTreeSet::new()).await
+}
+
+async fn compare(
+    switch: &Arc<AttachedSwitch>,
+    attachment: &Arc<Attachment>,
+    shown: BTreeSet<String>,
+    raised: &BTreeSet<String>,
+) -> Result<(), Refusal> {
     let (unknown, doubtful) = {
         let table = switch.table();
         let is_unknown = |uuid: &&String| table.get(uuid).is_none_or(|channel| !channel.whole);
@@ -33,7 +68,8 @@ pub(super) async fn reconcile(
         if reading.len() == SNAPSHOT_CONCURRENCY {
             finish_one(&mut reading).await?;
         }
-        reading.spawn(read(switch.clone(), attachment.clone(), uuid));
+        let was_raised = raised.contains(&uuid);
+        reading.spawn(read(switch.clone(), attachment.clone(), uuid, was_raised));
     }
     while !reading.is_empty() {
         finish_one(&mut reading).await?;
@@ -48,9 +84,14 @@ pub(super) async fn reconcile(
     Ok(())
 }
 
-async fn read(switch: Arc<AttachedSwitch>, attachment: Arc<Attachment>, uuid: String) -> Result<(), Refusal> {
+async fn read(
+    switch: Arc<AttachedSwitch>,
+    attachment: Arc<Attachment>,
+    uuid: String,
+    raised: bool,
+) -> Result<(), Refusal> {
     match attachment.dump(&uuid).await {
-        Ok(Some(dump)) => switch.refresh(&uuid, &dump),
+        Ok(Some(dump)) => switch.refresh(&uuid, &dump, raised),
         // It has ended since, or bears a name that cannot be sent.
         Ok(None) | Err(Refusal::InvalidArgument { .. }) => {}
         Err(refusal) => return Err(refusal),

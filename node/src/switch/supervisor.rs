@@ -19,7 +19,7 @@ use super::attachment::Attachment;
 use super::connection::{Connection, EventSink};
 use super::gate::{Gate, Holder};
 use super::lease::Leases;
-use super::snapshot::reconcile;
+use super::snapshot::{rebuild, reconcile};
 use crate::calls::appoint::keep_calls_owned;
 use crate::calls::attached::AttachedSwitch;
 use crate::calls::peers::Peers;
@@ -97,12 +97,14 @@ impl Links {
     }
 
     fn set(&self, switch: &AttachedSwitch, link: SwitchLink) {
+        let fence = (link == SwitchLink::Attached).then(|| switch.table().fence());
         let config = &switch.config;
         let fact = SwitchFact {
             name: config.name.clone(),
             zone: config.zone.clone(),
             address: config.address.clone(),
             link,
+            fence,
         };
         let facts = {
             let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,7 +232,10 @@ impl Supervisor {
 
     /// Serves the switch until something breaks, the gate is lost or the node leaves.
     async fn attached(&mut self, gate: &Gate, connection: &Arc<Connection>) -> Result<(), End> {
-        let attachment = Arc::new(Attachment::begin(connection.clone(), self.switch.answers.clone()).await?);
+        let answers = self.switch.answers.clone();
+        let attachment = Attachment::begin(connection.clone(), answers, &self.switch.config).await?;
+        let attachment = Arc::new(attachment);
+        self.switch.table().fenced_by(attachment.fence());
         let hearing = self.switch.clone();
         let sink: EventSink = Box::new(move |event| hearing.event(event));
         let events = self.open(sink).await.map_err(End::Lost)?;
@@ -240,11 +245,12 @@ impl Supervisor {
         if !reply.starts_with("+OK") {
             return Err(End::Lost(format!("the switch refuses the subscription: {reply}")));
         }
-        reconcile(&self.switch, &attachment).await?;
+        Box::pin(rebuild(&self.switch, &attachment)).await?;
         let leases = Leases::begin(self.switch.clone(), connection.clone(), self.started).await?;
         self.switch.attach(attachment.clone());
         self.links.set(&self.switch, SwitchLink::Attached);
-        tracing::info!(switch = self.switch.config.name, channels = self.switch.table().len(), "attached");
+        let (channels, fence) = (self.switch.table().len(), attachment.fence().word());
+        tracing::info!(switch = self.switch.config.name, channels, fence, "attached");
         let switch = self.switch.clone();
         let end = tokio::select! {
             biased;
@@ -256,7 +262,7 @@ impl Supervisor {
             // Before owners are appointed: whoever has just come has a lease by then.
             () = leases.keep() => Ok(()),
             () = reconcile_forever(&switch, &attachment) => Ok(()),
-            () = keep_calls_owned(switch.clone(), self.started) => Ok(()),
+            () = Box::pin(keep_calls_owned(switch.clone(), self.started)) => Ok(()),
         };
         if end.is_ok() && !self.has_successor(&self.switch.peers.members().borrow().clone()) {
             leases.leave().await;

@@ -86,6 +86,7 @@ impl World {
             address: "192.0.2.1:8021".to_owned(),
             password: lock(&self.password).clone(),
             fallback: Fallback::default(),
+            fence: None,
         };
         let config = CallsConfig { switches: vec![switch], flows: vec![three_steps()] };
         let calls = Calls::new(self.host(number), config).unwrap();
