@@ -8,12 +8,16 @@
 //! A run is taken down where the application begins, a verdict where the CUSTOM event `fipple::step` is fired. So neither
 //! rests on the other.
 
+mod commands;
+
 use crate::channel::{Channel, Uuid};
 use crate::journal::Entry;
 use crate::ledger::Ledger;
 use crate::limits::LEDGER_STEPS_MAX;
 use crate::switch::{ConnectionId, Switch};
 use crate::time::Time;
+
+pub use commands::CommandRun;
 
 /// The application of a step began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +52,13 @@ pub struct EpochChange {
 /// A step said what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepVerdict {
-    /// Which step.
+    /// Which step; 0 for a command.
     pub step: u64,
-    /// In which epoch it was sent.
+    /// Which command, by its idempotency key; `None` for a step.
+    pub key: Option<String>,
+    /// In which epoch it was sent; 0 for any.
     pub epoch: u64,
-    /// `done`, `stale`, `duplicate`, `gap` or `interrupted`.
+    /// `done`, `stale`, `duplicate`, `gap`, `interrupted` or `locked`.
     pub result: String,
     /// When.
     pub at: Time,
@@ -69,13 +75,17 @@ pub struct Fence {
     pub verdicts: Vec<StepVerdict>,
     /// How the epoch changed.
     pub epochs: Vec<EpochChange>,
+    /// What commands ran.
+    pub commands: Vec<CommandRun>,
     /// Runs, verdicts and changes beyond the limit that are in none of them.
     pub dropped: u64,
+    kept: Vec<commands::Kept>,
 }
 
 impl Fence {
     /// What must never happen and did: a step that ran in another epoch than the channel's, unseen by whoever raised it; a
-    /// step that ran again, or before the one before it was done; an epoch that went back.
+    /// step that ran again, or before the one before it was done; an epoch that went back; a command that ran in another
+    /// epoch, or ran again.
     pub fn violations(&self) -> Vec<String> {
         let mut violations = Vec::new();
         let mut last = 0;
@@ -97,6 +107,7 @@ impl Fence {
         for pair in self.epochs.windows(2).filter(|pair| pair[1].epoch < pair[0].epoch) {
             violations.push(format!("epoch {} followed epoch {}", pair[1].epoch, pair[0].epoch));
         }
+        violations.extend(self.command_violations());
         violations
     }
 }
@@ -109,7 +120,8 @@ impl Ledger {
 
     fn fence_to_add_to(&mut self, uuid: &Uuid) -> Option<&mut Fence> {
         let fence = self.fences.entry(uuid.clone()).or_default();
-        if fence.runs.len() + fence.verdicts.len() + fence.epochs.len() >= LEDGER_STEPS_MAX {
+        let kept = fence.runs.len() + fence.verdicts.len() + fence.epochs.len() + fence.commands.len();
+        if kept >= LEDGER_STEPS_MAX {
             fence.dropped += 1;
             return None;
         }
@@ -118,8 +130,10 @@ impl Ledger {
 }
 
 impl Switch {
-    /// An application begins: takes it down if it is that of a step, by the mark of the channel and its own name.
+    /// An application begins: takes it down if it is that of a step, by the mark of the channel and its own name, or that
+    /// of a command.
     pub(crate) fn note_step_run(&mut self, uuid: &Uuid, application: &str, application_uuid: &str) {
+        self.note_command_run(uuid, application, application_uuid);
         let Some(channel) = self.channels.get(uuid) else { return };
         let named = |(step, _): &(u64, u64)| {
             application_uuid.strip_prefix(&**uuid) == Some(format!("-{step}").as_str())
@@ -128,7 +142,7 @@ impl Switch {
         let run = StepRun {
             step,
             epoch,
-            current_epoch: number(channel, "fipple_epoch"),
+            current_epoch: self.epoch_of(uuid),
             done: number(channel, "fipple_done"),
             application: application.to_owned(),
             at: self.now,
@@ -144,12 +158,14 @@ impl Switch {
         }
     }
 
-    /// A variable of a channel was set: takes it down if it is the epoch.
+    /// A variable of a channel was set: takes it down if it is the epoch, or the keys of commands.
     pub(crate) fn note_epoch(&mut self, uuid: &str, name: &str) {
-        if !name.eq_ignore_ascii_case("fipple_epoch") {
+        let Some(channel) = self.channels.get(uuid) else { return };
+        if name.eq_ignore_ascii_case("fipple_keys") {
+            return self.note_keys(&channel.uuid.clone());
+        } else if !name.eq_ignore_ascii_case("fipple_epoch") {
             return;
         }
-        let Some(channel) = self.channels.get(uuid) else { return };
         let (epoch, running) = (number(channel, name), running_step(channel));
         let (uuid, change) = (channel.uuid.clone(), EpochChange { epoch, running, at: self.now });
         self.ledger.journal.add(|| Entry::EpochSet { uuid: uuid.clone(), change: change.clone() });
@@ -170,6 +186,7 @@ impl Switch {
         let number = |name: &str| header(name).and_then(|value| value.parse().ok()).unwrap_or(0);
         let verdict = StepVerdict {
             step: number("Step"),
+            key: header("Step").filter(|step| commands::is_key(step)).map(str::to_owned),
             epoch: number("Epoch"),
             result: header("Result").unwrap_or_default().to_owned(),
             at: self.now,

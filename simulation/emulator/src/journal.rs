@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use crate::channel::Uuid;
-use crate::fence::{EpochChange, StepRun, StepVerdict};
+use crate::fence::{CommandRun, EpochChange, StepRun, StepVerdict};
 use crate::ledger::HungUpBy;
 use crate::limits::JOURNAL_ENTRIES_MAX;
 use crate::switch::ConnectionId;
@@ -60,7 +60,14 @@ pub enum Entry {
         /// What ran.
         run: StepRun,
     },
-    /// A fenced step said what became of it.
+    /// A fenced command ran.
+    CommandRan {
+        /// On which leg, or for which call.
+        uuid: Uuid,
+        /// What ran.
+        run: CommandRun,
+    },
+    /// A fenced step or command said what became of it.
     StepTold {
         /// On which leg.
         uuid: Uuid,

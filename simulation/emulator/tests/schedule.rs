@@ -4,8 +4,8 @@
 mod common;
 
 use common::{Bench, Event};
+use fipple_emulator::Config;
 use fipple_emulator::dialplan::{Action, Extension};
-use fipple_emulator::{Config, InboundCall, XmlDialplan};
 
 /// The second at which the default switch starts.
 const START_SECONDS: u64 = 1_795_406_400;
@@ -216,7 +216,7 @@ fn what_would_get_around_the_fence_is_not_run_through_it() {
     owned(&mut bench, "u", "n1", 3);
     let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     let mut run = |command: &str, arguments: &str| {
-        bench.ask(&format!("api lua fipple_fence.lua run u 3 {command} {}", hex(arguments)))
+        bench.ask(&format!("api lua fipple_fence.lua run u:3 - {command} {}", hex(arguments)))
     };
     assert!(
         run("uuid_setvar_multi", "u fipple_epoch=0").starts_with("-ERR variables that begin with fipple_")
@@ -224,6 +224,7 @@ fn what_would_get_around_the_fence_is_not_run_through_it() {
     assert!(run("uuid_broadcast", "u tone_stream://x aleg").starts_with("-ERR uuid_broadcast"));
     assert!(run("uuid_setvar", "u FIPPLE_EPOCH 0").starts_with("-ERR variables that begin with fipple_"));
     assert!(run("uuid_transfer", "u set:fipple_epoch=0,park: inline").starts_with("-ERR variables"));
+    assert!(run("uuid_transfer", "u unset:fipple_epoch,park: inline").starts_with("-ERR variables"));
     assert!(run("uuid_Setvar", "u fipple_epoch 0").starts_with("-ERR only uuid_"));
     assert!(run("uuid_kill", "v u").starts_with("-ERR the command is about another call"));
     // It gets through, and is told that the call is not held.
@@ -232,46 +233,99 @@ fn what_would_get_around_the_fence_is_not_run_through_it() {
     assert_eq!(get(&mut bench, "u", "fipple_epoch"), "3");
 }
 
-/// A switch with the dialplan that fipple asks an operator to install.
-fn deployed() -> Config {
-    let mut xml_dialplan = XmlDialplan::deployed();
-    xml_dialplan.add(include_str!("../../../deploy/freeswitch/fipple.xml"), "default").unwrap();
-    Config { xml_dialplan, ..Config::default() }
+/// What the markers and the tasks of the watchdogs say: `<node> <group>` each.
+fn watchdogs(bench: &mut Bench) -> Vec<String> {
+    let dump = bench.ask("api hash_dump all");
+    let lines = dump.lines().filter_map(|line| line.strip_prefix("D/fipplewatchdog_"));
+    let groups = groups(bench);
+    let mut found: Vec<String> = lines
+        .map(|line| {
+            let (node, rest) = line.split_once('/').unwrap();
+            let group = rest.split(' ').next().unwrap();
+            assert_eq!(groups.iter().filter(|present| *present == group).count(), 1, "{line} in {groups:?}");
+            format!("{node} {group}")
+        })
+        .collect();
+    assert_eq!(found.len(), groups.len(), "{groups:?}");
+    found.sort();
+    found
 }
 
 #[test]
-fn a_call_that_nobody_claims_goes_to_the_operators_fallback() {
-    let mut bench = Bench::connected(deployed());
-    bench.say(common::FIRST, "auth ClueCon");
-    let claimed = bench.switch.inbound_call(bench.now, &InboundCall::new("100", "5000")).unwrap();
-    let unclaimed = bench.switch.inbound_call(bench.now, &InboundCall::new("101", "5000")).unwrap();
-    bench.collect();
-    assert_eq!(get(&mut bench, &claimed, "fipple_flow"), "welcome");
-    bench.ask(&format!("api uuid_setvar_multi {claimed} fipple_owner=n1;fipple_epoch=1"));
+fn a_renewal_keeps_the_calls_of_its_nodes_and_makes_one_watchdog_for_each() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "u", "n1", 5);
+    owned(&mut bench, "v", "n2", 5);
+    let renew = |nodes: &str| format!("api lua fipple_watchdog.lua renew 4 rescue XML default {nodes}");
+    assert_eq!(bench.ask(&renew("n1 n2")), "+OK 2\n");
+    assert_eq!(bench.ask("api hash select/fipplelease/n2"), START_SECONDS.to_string());
+    let made = watchdogs(&mut bench);
+    assert_eq!(made.len(), 2);
+    for _ in 0..20 {
+        bench.wait_ms(1_000);
+        bench.ask(&renew("n1"));
+    }
+    assert_eq!(watchdogs(&mut bench), made, "they are made once");
+    assert_eq!(place(&mut bench, "u"), ["n1", "5", "x"]);
+    assert_eq!(place(&mut bench, "v"), ["_undef_", "6", "rescue"], "nobody renewed for n2");
+}
+
+#[test]
+fn other_arguments_replace_a_watchdog_and_one_that_is_gone_is_missed() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "u", "n1", 5);
+    bench.ask("api lua fipple_watchdog.lua renew 4 rescue XML default n1");
+    let first = watchdogs(&mut bench);
+    bench.ask("api lua fipple_watchdog.lua renew 6 rescue XML default n1");
+    bench.wait_ms(600);
+    let second = watchdogs(&mut bench);
+    assert_ne!(first, second);
+    bench.ask(&format!("api sched_del {}", second[0].split_once(' ').unwrap().1));
+    bench.wait_ms(600);
+    assert!(groups(&mut bench).is_empty());
+    for _ in 0..12 {
+        bench.wait_ms(1_000);
+        bench.ask("api lua fipple_watchdog.lua renew 6 rescue XML default n1");
+    }
+    let third = watchdogs(&mut bench);
+    assert_ne!(second, third);
     bench.wait_ms(11_000);
-    assert_eq!(place(&mut bench, &claimed), ["n1", "1", "5000"]);
-    assert_eq!(place(&mut bench, &unclaimed), ["_undef_", "1", "fipple_fallback"]);
+    assert_eq!(place(&mut bench, "u"), ["_undef_", "6", "rescue"]);
 }
 
 #[test]
-fn a_call_that_comes_back_keeps_its_epoch() {
-    let mut bench = Bench::connected(deployed());
-    bench.say(common::FIRST, "auth ClueCon");
-    let uuid = bench.switch.inbound_call(bench.now, &InboundCall::new("100", "5000")).unwrap();
-    bench.ask(&format!("api uuid_setvar_multi {uuid} fipple_owner=n1;fipple_epoch=7;fipple_done=3"));
-    bench.ask(&format!("api uuid_transfer {uuid} 5000"));
-    assert_eq!(place(&mut bench, &uuid), ["n1", "7", "5000"]);
-    assert_eq!(get(&mut bench, &uuid, "fipple_done"), "0");
-    assert_eq!(get(&mut bench, &uuid, "current_application"), "park");
-}
-
-#[test]
-fn the_timer_of_a_call_can_be_cancelled_and_nothing_of_the_operators_with_it() {
-    let mut bench = Bench::connected(deployed());
-    bench.say(common::FIRST, "auth ClueCon");
-    let uuid = bench.switch.inbound_call(bench.now, &InboundCall::new("100", "5000")).unwrap();
-    bench.ask(&format!("api sched_hangup +100 {uuid}"));
-    assert_eq!(bench.ask(&format!("api sched_del fipple-{uuid}")), "+OK Deleted: 1\n");
-    bench.wait_ms(1_000);
-    assert_eq!(groups(&mut bench), [&*uuid]);
+fn a_watchdog_takes_what_it_understands_and_nothing_else() {
+    let mut bench = with_rescue();
+    for wrong in [
+        "",
+        "n1",
+        "n1 3",
+        "n1 03 rescue",
+        "n1 x rescue",
+        "n1 -3 rescue",
+        "n1 3 rescue XML default more",
+        "n1 3 a/b",
+        "n1 3 a;b",
+        "renew 4 rescue XML default",
+        "renew 04 rescue XML default n1",
+        "renew 4.5 rescue XML default n1",
+        "renew 999999999999 rescue XML default n1",
+        "renew 4 rescue XML default n/1",
+        "renew 4 rescue XML default n1&",
+        "renew 4 res;cue XML default n1",
+    ] {
+        let reply = bench.ask(&format!("api lua fipple_watchdog.lua {wrong}"));
+        assert!(reply.starts_with("-USAGE: fipple_watchdog.lua"), "{wrong}: {reply}");
+    }
+    assert!(groups(&mut bench).is_empty());
+    assert_eq!(bench.ask("api hash_dump all"), "-ERR no reply\n");
+    // More nodes than a script has arguments.
+    let nodes: Vec<String> = (0..200).map(|number| format!("node-{number}")).collect();
+    let renew = format!("api lua fipple_watchdog.lua renew 4 rescue XML default {}", nodes.join(" "));
+    assert_eq!(bench.ask(&renew), "+OK 200\n");
+    assert_eq!(watchdogs(&mut bench).len(), 200);
+    for wrong in ["u", "u 3", "u 03 rescue", "u 3 res;cue", "u/v 3 rescue", "u x rescue", "u 3 a b c d"] {
+        let reply = bench.ask(&format!("api lua fipple_fallback.lua {wrong}"));
+        assert!(reply.starts_with("-USAGE: fipple_fallback.lua"), "{wrong}: {reply}");
+    }
 }

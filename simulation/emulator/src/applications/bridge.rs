@@ -15,7 +15,10 @@ impl Switch {
         let Some(channel) = self.channels.get(uuid) else { return Started::Done(None) };
         let exported = channel.variables.get("export_vars").unwrap_or_default().split(',');
         let exported: Vec<(String, String)> = exported
-            .filter_map(|name| Some((name.to_owned(), channel.variables.get(name)?.to_owned())))
+            .filter_map(|name| {
+                let theirs = name.strip_prefix("nolocal:").unwrap_or(name);
+                Some((theirs.to_owned(), channel.variables.get(name)?.to_owned()))
+            })
             .collect();
         dial_string.variables.splice(0..0, exported);
         let leaving = channel.next.is_some();

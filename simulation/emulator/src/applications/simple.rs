@@ -65,9 +65,9 @@ impl Switch {
         self.set_variable(uuid, name.trim(), value);
     }
 
-    /// Sets a variable that the legs which the channel dials inherit.
+    /// Sets a variable that the legs which the channel dials inherit. With `nolocal:` before its name only they have it:
+    /// here that is part of the name.
     fn export(&mut self, uuid: &Uuid, assignment: &str) {
-        let assignment = assignment.strip_prefix("nolocal:").unwrap_or(assignment);
         self.assign(uuid, assignment);
         let name = assignment.split('=').next().unwrap_or_default().trim();
         self.modify(uuid, |channel| {

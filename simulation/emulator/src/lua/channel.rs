@@ -54,7 +54,7 @@ impl Switch {
                     self.put_script(uuid, script, Duration::ZERO);
                     return self.execute(uuid, Action::new(application, argument), None);
                 }
-                question => script.answer = self.answer_session(uuid, script.depth, question),
+                question => script.answer = self.answer_session(uuid, &script, question),
             }
             if script.answer.is_none() {
                 script.waits = true;
@@ -102,7 +102,7 @@ impl Switch {
     }
 
     /// Answers a script in a channel's thread; `None` if the answer comes later.
-    fn answer_session(&mut self, uuid: &Uuid, depth: usize, question: Question) -> Option<Answer> {
+    fn answer_session(&mut self, uuid: &Uuid, script: &Script, question: Question) -> Option<Answer> {
         let Some(channel) = self.channels.get(uuid) else { return Some(Answer::Nothing) };
         let commanded = channel.commanded_by();
         Some(match question {
@@ -119,7 +119,7 @@ impl Switch {
             }
             other => {
                 let caller = Caller::Channel(uuid.clone());
-                return self.answer_anywhere(caller, depth, commanded.flatten(), other);
+                return self.answer_anywhere(caller, script, commanded.flatten(), other);
             }
         })
     }

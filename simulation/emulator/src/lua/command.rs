@@ -132,13 +132,12 @@ impl Switch {
                     }
                 },
             };
-            let (by, depth) = (running.by, running.script.depth);
             let answer = match question {
                 Question::Write { text } => {
                     running.output.push_str(&text);
                     Some(Answer::Nothing)
                 }
-                other => self.answer_anywhere(Caller::Command(job), depth, by, other),
+                other => self.answer_anywhere(Caller::Command(job), &running.script, running.by, other),
             };
             let waits = answer.is_none();
             running.script.answer = answer;
@@ -153,15 +152,20 @@ impl Switch {
     pub(super) fn answer_anywhere(
         &mut self,
         caller: Caller,
-        depth: usize,
+        script: &Script,
         by: Option<ConnectionId>,
         question: Question,
     ) -> Option<Answer> {
         Some(match question {
             Question::Api { command, argument } => {
-                let outside = std::mem::replace(&mut self.scripts.depth, depth + 1);
+                let fenced = self.fenced_command(&script.arguments, &command, &argument);
+                let outside = std::mem::replace(&mut self.scripts.depth, script.depth + 1);
                 let result = self.call_api_for(caller, by, &command, &argument);
                 self.scripts.depth = outside;
+                // All that is fenced answers at once.
+                if let Some(fenced) = fenced {
+                    self.note_fenced_command(fenced, by, result.as_deref().unwrap_or_default());
+                }
                 Answer::Text(result?)
             }
             Question::Fire { name, subclass, body, headers } => {

@@ -48,6 +48,8 @@ pub(crate) struct Script {
     /// How many scripts it runs inside of.
     depth: usize,
     slept_ms: u64,
+    /// `argv`, its own name first.
+    arguments: Vec<String>,
     thread: Thread,
     // Keeps the state alive, which the thread does not.
     _lua: Lua,
@@ -106,8 +108,17 @@ impl Script {
         let main = lua.load(source).set_name(format!("@{name}")).set_mode(ChunkMode::Text).into_function()?;
         let thread = lua.create_thread(main)?;
         limit_instructions(&thread)?;
-        let depth = surroundings.depth;
-        Ok(Self { pending: None, answer: None, waits: false, depth, slept_ms: 0, thread, _lua: lua })
+        let (depth, arguments) = (surroundings.depth, surroundings.arguments.to_vec());
+        Ok(Self {
+            pending: None,
+            answer: None,
+            waits: false,
+            depth,
+            slept_ms: 0,
+            arguments,
+            thread,
+            _lua: lua,
+        })
     }
 
     /// Whether it waits for the result of an API command.
