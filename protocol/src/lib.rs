@@ -5,6 +5,7 @@
 
 pub mod call;
 pub mod esl;
+pub mod gate;
 pub mod limits;
 pub mod ownership;
 pub mod peer;

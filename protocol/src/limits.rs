@@ -136,3 +136,33 @@ pub const PROBE_UNHEARD_MS: u64 = 5_000;
 /// How long a verdict stands before gossip, which takes some 10 s to notice a death, may overrule it, in
 /// milliseconds.
 pub const PROBE_GOSSIP_DELAY_MS: u64 = 15_000;
+
+// --- The gate of a switch ---
+
+/// How often the gate is read, in milliseconds, which also shows that the command connection lives. At a tenth of a
+/// millisecond a reading, a switch with ten nodes spends nothing on it.
+pub const GATE_CHECK_MS: u64 = 2_000;
+
+/// How long what a reading proved holds, in milliseconds from when it was sent: three checks, so that one that is lost on
+/// a bad link costs nothing. A node that lost its gate stops after this time at the latest.
+pub const GATE_UNREAD_MS: u64 = 3 * GATE_CHECK_MS;
+
+/// How long a free gate is left to the node that should take it first, in milliseconds; and how long one that is held by a
+/// node which says that it cannot reach the switch, or which nobody has met. The first takes it within two of its checks
+/// unless something is wrong with it, and a connection that was cut is made again sooner.
+pub const GATE_PATIENCE_MS: u64 = 3 * GATE_CHECK_MS;
+
+/// How long a holder has to answer, in milliseconds. An event is there in 17 to 54 ms (`takeover/README.md`), and as many
+/// commands as may wait before the answer take the switch 0.4 s.
+pub const GATE_ANSWER_MS: u64 = 1_000;
+
+/// How long a challenger's own question may take to come back to it, in milliseconds: far beyond what it takes at a switch
+/// that is well, and an answer would take as long.
+pub const GATE_ECHO_MS: u64 = 3 * GATE_ANSWER_MS;
+
+/// The pause after a command that could not be sent because too many waited, in milliseconds: the switch runs all of those
+/// in 0.4 s.
+pub const GATE_RETRY_MS: u64 = 500;
+
+/// Questions that wait for an answer until the gate was read: one of each other node, where a few reach one switch.
+pub const GATE_QUESTIONS_MAX: usize = 8;
