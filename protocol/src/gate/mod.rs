@@ -43,6 +43,8 @@
 mod key;
 mod machine;
 mod message;
+#[cfg(test)]
+mod race;
 
 use crate::NodeId;
 
