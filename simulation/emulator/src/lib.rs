@@ -73,7 +73,7 @@ pub use config::{Config, InboundCall};
 pub use disorder::Disorder;
 pub use error::Error;
 pub use ledger::Ledger;
-pub use server::{Connecting, Connector, Stream, SwitchHandle, serve, serve_with};
+pub use server::{Connecting, Connector, Stream, SwitchHandle, Watcher, serve, serve_with};
 pub use switch::{ConnectId, ConnectionId, Counts, Input, Output, Switch};
 pub use time::Time;
 pub use xml_dialplan::XmlDialplan;

@@ -17,8 +17,20 @@ use crate::registrar::Phone;
 use crate::switch::{ConnectId, ConnectionId, Counts, Input, Output, Switch};
 use crate::time::Time;
 
+/// Looks on in the task that serves a switch, so that nothing else happens to the switch meanwhile: for tests that have to
+/// act at one exact moment of a call.
+pub trait Watcher: Send + 'static {
+    /// Bytes of a controller are about to be taken. They are lost if this says `false`, as if whoever wrote them had died
+    /// just before.
+    fn receives(&mut self, switch: &Switch, bytes: &[u8]) -> bool;
+
+    /// Something has happened to the switch, of which nobody has been told yet.
+    fn happened(&mut self, switch: &mut Switch);
+}
+
 /// What can be asked of the task that owns the switch.
 enum Request {
+    Watch(Box<dyn Watcher>, oneshot::Sender<()>),
     Connect(Box<dyn Stream>, oneshot::Sender<ConnectionId>),
     Refuse(Box<dyn Stream>, oneshot::Sender<ConnectionId>),
     InboundCall(Box<InboundCall>, oneshot::Sender<Result<Uuid, Error>>),
@@ -63,6 +75,7 @@ pub fn serve_with(
         last_connection: 0,
         connector: Box::new(connector),
         report,
+        watcher: None,
     };
     (SwitchHandle { requests }, server.run(incoming, reports))
 }
@@ -134,6 +147,11 @@ impl SwitchHandle {
         self.ask(Request::DropConnections).await
     }
 
+    /// From now on `watcher` looks on, in the place of any before it, and the switch keeps a journal for it to take.
+    pub async fn watch(&self, watcher: impl Watcher) -> Result<(), Error> {
+        self.ask(|reply| Request::Watch(Box::new(watcher), reply)).await
+    }
+
     /// The machine is switched off: all connections end without a word, and the switch and its calls are gone. What
     /// is started in its place is another switch, with another seed.
     pub async fn crash(&self) {
@@ -156,6 +174,7 @@ struct Server {
     connector: Box<dyn Connector>,
     /// For the tasks of connections.
     report: mpsc::Sender<Report>,
+    watcher: Option<Box<dyn Watcher>>,
 }
 
 impl Server {
@@ -171,6 +190,9 @@ impl Server {
                 () = sleep_until(timeout) => self.switch.on_timeout(self.now()),
                 Some(report) = reports.recv() => self.take_report(report),
             }
+            if let Some(watcher) = &mut self.watcher {
+                watcher.happened(&mut self.switch);
+            }
             self.carry_out();
         }
         for peer in self.peers.values() {
@@ -181,7 +203,12 @@ impl Server {
     fn take_report(&mut self, report: Report) {
         let now = self.now();
         match report {
-            Report::Received(id, bytes) => self.switch.handle(now, Input::Received(id, &bytes)),
+            Report::Received(id, bytes) => {
+                let watcher = self.watcher.as_mut();
+                if watcher.is_none_or(|watcher| watcher.receives(&self.switch, &bytes)) {
+                    self.switch.handle(now, Input::Received(id, &bytes));
+                }
+            }
             Report::Written(id, size_bytes) => self.switch.handle(now, Input::Written(id, size_bytes)),
             Report::Ended(id) => {
                 self.peers.remove(&id);
@@ -199,6 +226,11 @@ impl Server {
         let now = self.now();
         // Whoever asked may be gone; what was asked for has happened all the same.
         match request {
+            Request::Watch(watcher, reply) => {
+                self.switch.keep_journal();
+                self.watcher = Some(watcher);
+                let _ = reply.send(());
+            }
             Request::Connect(stream, reply) => {
                 let id = self.start_peer(stream);
                 self.switch.handle(now, Input::Connected(id));
