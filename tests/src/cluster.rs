@@ -10,6 +10,8 @@ use crate::{NodeProcess, TestSwitch, eventually};
 /// Some `fipple node` processes, joined through the first.
 pub struct TestCluster {
     directory: PathBuf,
+    /// What every node is started with besides.
+    arguments: Vec<String>,
     /// The nodes, in the order of their start.
     pub nodes: Vec<NodeProcess>,
 }
@@ -18,10 +20,15 @@ impl TestCluster {
     /// Starts `count` nodes, all of which can reach all `switches`, and waits until every node sees every other
     /// alive and every switch attached.
     pub fn start(count: usize, switches: &[&TestSwitch]) -> Self {
+        Self::start_with(count, switches, &[])
+    }
+
+    /// [`TestCluster::start`], each node with these arguments.
+    pub fn start_with(count: usize, switches: &[&TestSwitch], arguments: &[String]) -> Self {
         static CLUSTERS: AtomicU32 = AtomicU32::new(0);
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("fipple-test-{}-{number}", std::process::id()));
-        let mut cluster = Self { directory, nodes: Vec::new() };
+        let mut cluster = Self { directory, arguments: arguments.to_vec(), nodes: Vec::new() };
         (0..count).for_each(|index| cluster.start_node(index, switches));
         cluster.wait_until_whole(switches.len());
         cluster
@@ -29,13 +36,24 @@ impl TestCluster {
 
     /// Starts one more node, `node` and its number, which joins through the first that is left.
     pub fn start_node(&mut self, index: usize, switches: &[&TestSwitch]) {
+        let node = self.run_node(index, switches, self.nodes.first());
+        self.nodes.push(node);
+    }
+
+    /// Starts a node again that was killed, with the data that it had; it finds the others through one that lives.
+    pub fn restart_node(&mut self, index: usize, switches: &[&TestSwitch]) {
+        let alive = |node: &&NodeProcess| node.client.get("/health").is_ok();
+        let seed = self.nodes.iter().find(alive);
+        self.nodes[index] = self.run_node(index, switches, seed);
+    }
+
+    fn run_node(&self, index: usize, switches: &[&TestSwitch], seed: Option<&NodeProcess>) -> NodeProcess {
         let name = format!("node{}", index + 1);
         let data_directory = self.directory.join(&name);
         let token_file = self.directory.join("join.token").display().to_string();
         let mut arguments = vec!["--name".to_owned(), name.clone()];
-        if let Some(seed) = self.nodes.first() {
-            let seed = own_address(seed);
-            arguments.extend(["--seed".into(), seed, "--token-file".into(), token_file]);
+        if let Some(seed) = seed {
+            arguments.extend(["--seed".into(), own_address(seed), "--token-file".into(), token_file]);
         } else {
             NodeProcess::run(&data_directory, &["init", "--name", &name]);
             NodeProcess::run(&data_directory, &["token", "create", "--out", &token_file]);
@@ -43,10 +61,12 @@ impl TestCluster {
         for (number, switch) in switches.iter().enumerate() {
             arguments.extend(["--switch".into(), format!("fs{}={}", number + 1, switch.address)]);
         }
-        self.nodes.push(NodeProcess::start(&data_directory, &arguments));
+        arguments.extend(self.arguments.iter().cloned());
+        NodeProcess::start(&data_directory, &arguments)
     }
 
-    fn wait_until_whole(&self, switches: usize) {
+    /// Waits until every node sees every other alive, and every switch attached.
+    pub fn wait_until_whole(&self, switches: usize) {
         for node in &self.nodes {
             eventually("the cluster comes together", || {
                 let members = node.data("/v2/cluster/members")?;
@@ -58,6 +78,11 @@ impl TestCluster {
                 }
             });
         }
+    }
+
+    /// The ids of the nodes, in the order of their start. They stay when a node is started again.
+    pub fn ids(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| own_id(node).expect("a node that lives tells its id")).collect()
     }
 
     /// The index of the node with this id.

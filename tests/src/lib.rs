@@ -10,11 +10,15 @@
 mod cluster;
 mod http;
 mod node_process;
+mod steps;
 mod switch;
+mod trap;
 mod wait;
 
 pub use cluster::TestCluster;
 pub use http::{Answer, Client};
-pub use node_process::NodeProcess;
+pub use node_process::{Killer, NodeProcess};
+pub use steps::{faults_of, step_runs};
 pub use switch::TestSwitch;
+pub use trap::{Moment, Sprung, Trap, Victims, Watch};
 pub use wait::eventually;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
@@ -10,10 +11,27 @@ use crate::{Client, eventually};
 
 /// A running `fipple node`; it is killed when dropped.
 pub struct NodeProcess {
-    child: Child,
+    killer: Killer,
     data_directory: PathBuf,
     /// A client of its REST.
     pub client: Client,
+}
+
+/// Kills a node from wherever the moment is noticed.
+#[derive(Clone)]
+pub struct Killer(Arc<Mutex<Child>>);
+
+impl Killer {
+    /// SIGKILL: no farewell, no flush. When this returns the process is gone.
+    pub fn kill(&self) {
+        let mut child = self.child();
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a killed child ends");
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl NodeProcess {
@@ -47,7 +65,8 @@ impl NodeProcess {
         // Left over from an earlier life, it would lead the client to the wrong port.
         let _absent = std::fs::remove_file(data_directory.join("api.json"));
         std::fs::create_dir_all(data_directory).expect("a data directory can be made");
-        let log = std::fs::File::create(data_directory.join("node.log")).expect("a log can be made");
+        let log = data_directory.join("node.log");
+        let log = std::fs::File::options().create(true).append(true).open(log).expect("a log can be made");
         let child = command()
             .args(["node", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--data-dir"])
             .arg(data_directory)
@@ -59,13 +78,14 @@ impl NodeProcess {
             .expect("fipple can be started");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let client = Client { address, token: String::new() };
-        let mut node = Self { child, data_directory: data_directory.to_owned(), client };
+        let killer = Killer(Arc::new(Mutex::new(child)));
+        let mut node = Self { killer, data_directory: data_directory.to_owned(), client };
         node.client = eventually("a node answers", || node.reach());
         node
     }
 
     fn reach(&mut self) -> Result<Client, String> {
-        if let Ok(Some(status)) = self.child.try_wait() {
+        if let Ok(Some(status)) = self.killer.child().try_wait() {
             panic!("the node ended with {status}:\n{}", self.log());
         }
         let read = |name| {
@@ -100,8 +120,22 @@ impl NodeProcess {
 
     /// SIGKILL: no farewell, no flush.
     pub fn kill(&mut self) {
-        self.child.kill().expect("a child can be killed");
-        self.child.wait().expect("a killed child ends");
+        self.killer.kill();
+    }
+
+    /// What kills it.
+    pub fn killer(&self) -> Killer {
+        self.killer.clone()
+    }
+
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.killer.child().id()
+    }
+
+    /// Where it keeps its data.
+    pub fn data_directory(&self) -> &Path {
+        &self.data_directory
     }
 }
 
@@ -117,8 +151,9 @@ fn command() -> Command {
 
 impl Drop for NodeProcess {
     fn drop(&mut self) {
-        let _already_dead = self.child.kill();
-        let _status = self.child.wait();
+        let mut child = self.killer.child();
+        let _already_dead = child.kill();
+        let _status = child.wait();
         if std::thread::panicking() {
             eprintln!("--- log in {}:\n{}", self.data_directory.display(), self.log());
         }

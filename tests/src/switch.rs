@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fipple_emulator::{Config, InboundCall, Ledger, SwitchHandle, Uuid, serve};
+use fipple_emulator::{Config, InboundCall, Ledger, SwitchHandle, Uuid, Watcher, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -17,10 +17,15 @@ pub struct TestSwitch {
 impl TestSwitch {
     /// Starts a switch whose chance comes from `seed`.
     pub fn start(seed: u64) -> Self {
+        Self::start_with(Config::default(), seed)
+    }
+
+    /// Starts a switch of one's own making.
+    pub fn start_with(config: Config, seed: u64) -> Self {
         // Not the test's own thread, so that the switch goes on while the test waits.
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime can be made");
-        let (handle, served) = serve(Config::default(), seed);
+        let (handle, served) = serve(config, seed);
         runtime.spawn(served);
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -40,6 +45,16 @@ impl TestSwitch {
         let mut call = InboundCall::new("1001", "5000");
         call.variables.push(("fipple_flow".into(), flow.into()));
         self.runtime.block_on(self.handle.inbound_call(call)).expect("the switch takes a call")
+    }
+
+    /// The person at the other end of a leg presses keys; nothing if the leg is gone.
+    pub fn press(&self, uuid: &str, digits: &str) {
+        let _gone = self.runtime.block_on(self.handle.caller_dtmf(uuid, digits));
+    }
+
+    /// Lets somebody look on from inside the switch.
+    pub fn watch(&self, watcher: impl Watcher) {
+        self.runtime.block_on(self.handle.watch(watcher)).expect("the switch is there");
     }
 
     /// What really happened to every call.
