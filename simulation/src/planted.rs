@@ -22,6 +22,8 @@ pub(crate) fn plant(world: &World, bug: PlantedBug) {
                 world.rewrite(Place::Node(node), Place::Client, fail);
             }
         }
+        PlantedBug::ForgottenLeases => rewrite_commands(world, ask_instead_of_renewing),
+        PlantedBug::ShortLeases => rewrite_commands(world, renew_for_three_seconds),
         PlantedBug::FloodedQueue => rewrite_commands(world, play_often),
         PlantedBug::IgnoredSync => world.ignore_syncs(),
         // It is the workload that believes them.
@@ -85,6 +87,17 @@ const REST_COMMAND: &str = "Event-UUID: command-";
 /// Gives the third step of a first epoch the epoch before.
 fn epoch_before(bytes: &[u8]) -> Option<Vec<u8>> {
     replace_all(bytes, &[("-3-1\n", "-3-0\n")])
+}
+
+/// Looks at a lease that nobody has where leases were to be renewed.
+fn ask_instead_of_renewing(bytes: &[u8]) -> Option<Vec<u8>> {
+    replace_all(bytes, &[("lua fipple_watchdog.lua renew ", "hash select/fipplelease/none #")])
+}
+
+/// Renews leases for three seconds.
+fn renew_for_three_seconds(bytes: &[u8]) -> Option<Vec<u8>> {
+    let seconds = fipple::switch::Fallback::default().lease_seconds();
+    replace_all(bytes, &[(&format!("watchdog.lua renew {seconds} "), "watchdog.lua renew  3 ")])
 }
 
 /// Makes a success of REST a failure.

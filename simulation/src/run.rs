@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fipple::config::Config as NodeConfig;
 use fipple::switch::{Fallback, SwitchConfig};
+use fipple_emulator::dialplan::{Action, Dialplan, Extension};
 use fipple_emulator::{Config, Disorder, Time};
 use fipple_protocol::call::Flow;
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,20 @@ pub fn run(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Report, Error
     report(seed, &world, &checks, &workload, played.begun)
 }
 
+/// What a call's thread sets when it has come to the operator's fallback.
+pub(crate) const FALLBACK_REACHED: &str = "fallback=reached";
+
+/// What fipple asks an operator to install: calls are parked for it, and there is a fallback for those that no node controls.
+fn dialplan() -> Dialplan {
+    let mut dialplan = Dialplan::park_everything();
+    let actions =
+        [("set", FALLBACK_REACHED), ("answer", ""), ("playback", "silence_stream://10000"), ("hangup", "")];
+    let actions = actions.map(|(application, argument)| Action::new(application, argument)).to_vec();
+    let destination = Fallback::default().extension;
+    dialplan.extensions.insert(0, Extension { destination, actions });
+    dialplan
+}
+
 pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<World, Error> {
     let mut world = World::new(seed, scenario.network, trace)?;
     let mut switches = Vec::new();
@@ -138,7 +153,7 @@ pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Worl
         let (late_per_million, repeated_sequence_per_million) =
             (scenario.disorder_ppm, scenario.disorder_ppm);
         let disorder = Disorder { late_per_million, repeated_sequence_per_million };
-        let number = world.add_switch(Config { disorder, ..Config::default() })?;
+        let number = world.add_switch(Config { disorder, dialplan: dialplan(), ..Config::default() })?;
         let name = Place::Switch(number).to_string();
         let address = format!("{name}:{EVENT_SOCKET_PORT}");
         let (zone, password) = ("default".into(), "ClueCon".into());
@@ -220,6 +235,7 @@ fn sample(world: &mut World, checks: &mut Checks) {
         let peers = world.node_count() - 1;
         checks.sampled(&Sample { at: world.now(), node, state, peers, requests_in_flight });
     }
+    checks.looked(world);
 }
 
 /// What every node lists, asked by REST.

@@ -146,7 +146,7 @@ impl Workload {
         call.variables.push(("fipple_flow".into(), flow.into()));
         let patience = Duration::from_millis(match self.draw.in_range(0..=3) {
             0 => self.draw.in_range(100..=5_000),
-            _ => self.draw.in_range(20_000..=40_000),
+            _ => self.draw.in_range(self.settings.patience_s * 500..=self.settings.patience_s * 1_000),
         });
         let Some(Ok(uuid)) = world.act(switch, |switch, now| switch.inbound_call(now, &call)) else { return };
         self.calls += 1;

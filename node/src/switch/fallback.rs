@@ -73,7 +73,7 @@ impl Fallback {
 
     /// How old a lease may become before it has expired, in seconds: what is left of [`Fallback::seconds`] when the
     /// switch takes as long as it may to see that and to transfer the calls.
-    pub(crate) fn lease_seconds(&self) -> u64 {
+    pub fn lease_seconds(&self) -> u64 {
         self.seconds
             .saturating_sub(LEASE_WATCHDOG_SECONDS + LEASE_RENEWAL_SECONDS + LEASE_GRANULARITY_SECONDS)
     }

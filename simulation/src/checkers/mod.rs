@@ -7,6 +7,7 @@ mod bounded_queues;
 mod calls_are_served;
 mod disturbances;
 mod epochs_rise;
+mod no_call_is_trapped;
 mod no_ghost_calls;
 mod no_step_twice;
 mod nodes_stay_up;
@@ -47,6 +48,11 @@ pub(crate) trait Checker {
         Ok(())
     }
 
+    /// All stands like this, as is looked at every second.
+    fn looked(&mut self, _world: &World) -> Verdict {
+        Ok(())
+    }
+
     /// The run is at its end, and nothing was disturbed for long.
     fn at_rest(&mut self, _rest: &Rest<'_>) -> Verdict {
         Ok(())
@@ -62,6 +68,7 @@ fn all(node_ids: &[String]) -> Vec<Box<dyn Checker>> {
         Box::new(rest_answers::RestAnswers::default()),
         Box::new(bounded_queues::BoundedQueues),
         Box::new(nodes_stay_up::NodesStayUp::default()),
+        Box::new(no_call_is_trapped::NoCallIsTrapped::default()),
         Box::new(no_ghost_calls::NoGhostCalls),
         Box::new(calls_are_served::CallsAreServed),
         Box::new(replicas_converge::ReplicasConverge),
@@ -176,6 +183,10 @@ impl Checks {
 
     pub(crate) fn sampled(&mut self, sample: &Sample) {
         self.each(sample.at, |checker| checker.sampled(sample));
+    }
+
+    pub(crate) fn looked(&mut self, world: &World) {
+        self.each(world.now(), |checker| checker.looked(world));
     }
 
     pub(crate) fn at_rest(&mut self, rest: &Rest<'_>) {

@@ -53,6 +53,8 @@ pub struct Scenario {
 pub struct Workload {
     /// Calls that come in at all switches together, in a hundred seconds.
     pub calls_per_100_s: u64,
+    /// How long a caller stays at most whom nobody hangs up, in seconds; most stay at least half as long.
+    pub patience_s: u64,
     /// Commands by REST for a call that waits for them, on average over all such calls.
     pub commands_per_call: u64,
     /// Writes to documents by all nodes together, in a hundred seconds.
@@ -99,6 +101,10 @@ pub enum PlantedBug {
     FallingEpochs,
     /// REST answers that it failed where it did not.
     FailingRest,
+    /// No renewal of a lease comes to its switch.
+    ForgottenLeases,
+    /// Leases are renewed for less than a takeover takes.
+    ShortLeases,
 }
 
 impl Default for Scenario {
@@ -123,7 +129,13 @@ impl Default for Scenario {
 impl Default for Workload {
     /// A small office in the morning.
     fn default() -> Self {
-        Self { calls_per_100_s: 100, commands_per_call: 3, writes_per_100_s: 20, listings_per_100_s: 20 }
+        Self {
+            calls_per_100_s: 100,
+            patience_s: 40,
+            commands_per_call: 3,
+            writes_per_100_s: 20,
+            listings_per_100_s: 20,
+        }
     }
 }
 
@@ -175,9 +187,10 @@ impl Scenario {
         within("disturbed_s and quiet_s together", self.disturbed_s + self.quiet_s, 1..=SECONDS_MAX)?;
         within("disorder_ppm", self.disorder_ppm, 0..=1_000_000)?;
         self.network.check("network")?;
-        let Workload { calls_per_100_s, commands_per_call, writes_per_100_s, listings_per_100_s } =
+        let Workload { calls_per_100_s, patience_s, commands_per_call, writes_per_100_s, listings_per_100_s } =
             self.workload;
         within("calls_per_100_s", calls_per_100_s, 0..=PER_100_S_MAX)?;
+        within("patience_s", patience_s, 1..=SECONDS_MAX)?;
         within("commands_per_call", commands_per_call, 0..=COMMANDS_PER_CALL_MAX)?;
         within("writes_per_100_s", writes_per_100_s, 0..=PER_100_S_MAX)?;
         within("listings_per_100_s", listings_per_100_s, 0..=PER_100_S_MAX)?;

@@ -21,8 +21,9 @@ pub(super) fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) ->
         duplication_ppm: *draw.choose(&[0, 0, 1_000]).unwrap_or(&0),
     };
     let disorder_ppm = *draw.choose(&[60, 60, 5_000]).unwrap_or(&60);
-    let workload = Workload {
+    let mut workload = Workload {
         calls_per_100_s: draw.in_range(30..=200),
+        patience_s: PATIENCE_S,
         commands_per_call: draw.in_range(0..=4),
         writes_per_100_s: draw.in_range(0..=50),
         listings_per_100_s: draw.in_range(0..=50),
@@ -43,6 +44,18 @@ pub(super) fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) ->
             at_ms += for_ms;
         }
     }
+    let mut disturbed_s = disturbed_s;
+    let mut rare = Stream::new(seed, "blackout");
+    if rare.happens(BLACKOUT_PPM) {
+        workload.patience_s = BLACKOUT_PATIENCE_S;
+        let begins_ms = disturbed_s * 1_000;
+        let blackout = blackout(&mut rare, nodes, switches);
+        disturbed_s += BLACKOUT_S;
+        faults.extend(blackout.into_iter().map(|fault| {
+            let late_ms = rare.in_range(0..=1_500);
+            TimedFault { at_ms: begins_ms + late_ms, for_ms: BLACKOUT_S * 1_000 - late_ms, fault }
+        }));
+    }
     Scenario {
         seed: Some(seed),
         nodes,
@@ -61,6 +74,30 @@ pub(super) fn swarm(seed: u64, nodes: Option<usize>, switches: Option<usize>) ->
 /// How long a swarm's run goes on after its faults: twice as long as anything may take to heal, the slowest being a TCP
 /// connection that waits to send again after a partition of 15 s.
 const QUIET_S: u64 = 60;
+
+/// How long callers wait, in seconds.
+const PATIENCE_S: u64 = 40;
+
+/// How many of a million seeds end with no node that controls any switch. It comes from a stream of its own, so that it
+/// changes nothing in the others.
+const BLACKOUT_PPM: u32 = 80_000;
+
+/// How long that takes, in seconds: longer than it may take until all callers have reached the fallback.
+const BLACKOUT_S: u64 = 60;
+
+/// How long callers wait then, in seconds: most of them until it is over.
+const BLACKOUT_PATIENCE_S: u64 = 180;
+
+/// What takes all nodes away from all switches: they die, or nothing reaches the switches any more.
+fn blackout(draw: &mut Stream, nodes: usize, switches: usize) -> Vec<Fault> {
+    if draw.happens(300_000) {
+        return vec![Fault::Partition { away: (0..switches).map(Place::Switch).collect() }];
+    }
+    let nodes = (0..nodes).map(Place::Node);
+    nodes
+        .map(|place| if draw.happens(300_000) { Fault::PowerOff { place } } else { Fault::Kill { place } })
+        .collect()
+}
 
 /// The kinds of faults that [`fault`] makes.
 const KINDS: usize = 9;
