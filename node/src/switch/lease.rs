@@ -11,28 +11,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fipple_protocol::NodeId;
-use fipple_protocol::peer::Refusal;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::Fallback;
-use super::connection::Connection;
+use super::attachment::Attachment;
+use super::{Fallback, Fence};
 use crate::calls::attached::AttachedSwitch;
 use crate::cluster::{MemberState, Members};
 use crate::limits::{
     LEASE_LEFT_SECONDS, LEASE_NODES_PER_COMMAND, LEASE_RENEWAL_SECONDS, UNKNOWN_NODE_GRACE_MS,
 };
 
-/// What the script answers that this node knows how to use.
-const SCRIPT: &str = "+OK fipple_watchdog 2";
-
 /// The leases of one switch, for as long as this node is attached to it.
 pub(super) struct Leases {
     switch: Arc<AttachedSwitch>,
-    connection: Arc<Connection>,
+    attachment: Arc<Attachment>,
     /// When this node was started.
     started: Instant,
-    /// The switch has the script.
-    has_watchdog: bool,
 }
 
 impl Leases {
@@ -40,28 +34,26 @@ impl Leases {
     /// lease ran out long ago.
     pub(super) async fn begin(
         switch: Arc<AttachedSwitch>,
-        connection: Arc<Connection>,
+        attachment: Arc<Attachment>,
         started: Instant,
-    ) -> Result<Self, Refusal> {
-        let version = connection.api("lua fipple_watchdog.lua version").await?;
-        let has_watchdog = version.trim() == SCRIPT;
-        if !has_watchdog {
+    ) -> Self {
+        let leases = Self { switch, attachment, started };
+        if leases.are_kept() {
+            leases.renew(&leases.living(), leases.switch.config.fallback.lease_seconds()).await;
+        } else {
             tracing::warn!(
-                switch = switch.config.name,
-                "a call that a node has claimed waits for ever if all nodes die: the switch has no fipple_watchdog.lua of \
-                 version 2 (see deploy/freeswitch). Calls that no node has claimed are protected by the dialplan's own timer"
+                switch = leases.switch.config.name,
+                "a call that a node has claimed waits for ever if all nodes die: leases need the scripts of fence \
+                 \"strict\" (see deploy/freeswitch). Only the dialplan's own timer protects calls, those that no node has \
+                 claimed"
             );
         }
-        let leases = Self { switch, connection, started, has_watchdog };
-        if has_watchdog {
-            leases.renew(&leases.living(), leases.switch.config.fallback.lease_seconds()).await;
-        }
-        Ok(leases)
+        leases
     }
 
     /// Renews the leases for as long as it is polled, and at once when another node may own calls.
     pub(super) async fn keep(&self) {
-        if !self.has_watchdog {
+        if !self.are_kept() {
             return std::future::pending().await;
         }
         let seconds = self.switch.config.fallback.lease_seconds();
@@ -88,16 +80,20 @@ impl Leases {
     /// Lets the leases run out soon, but not before this node can have been started again: nobody else is there to renew
     /// them.
     pub(super) async fn leave(&self) {
-        if self.has_watchdog {
+        if self.are_kept() {
             self.renew(&self.living(), LEASE_LEFT_SECONDS).await;
         }
+    }
+
+    fn are_kept(&self) -> bool {
+        self.attachment.fence() == Fence::Strict
     }
 
     async fn renew(&self, nodes: &BTreeSet<NodeId>, seconds: u64) {
         let nodes: Vec<_> = nodes.iter().copied().collect();
         for nodes in nodes.chunks(LEASE_NODES_PER_COMMAND) {
             let line = renewal(&self.switch.config.fallback, seconds, nodes);
-            let failed = match self.connection.api(&line).await {
+            let failed = match self.attachment.connection().api(&line).await {
                 Ok(reply) if reply.starts_with("+OK") => continue,
                 Ok(reply) => reply.trim().to_owned(),
                 Err(refusal) => refusal.to_string(),

@@ -246,7 +246,7 @@ impl Supervisor {
             return Err(End::Lost(format!("the switch refuses the subscription: {reply}")));
         }
         Box::pin(rebuild(&self.switch, &attachment)).await?;
-        let leases = Leases::begin(self.switch.clone(), connection.clone(), self.started).await?;
+        let leases = Leases::begin(self.switch.clone(), attachment.clone(), self.started).await;
         self.switch.attach(attachment.clone());
         self.links.set(&self.switch, SwitchLink::Attached);
         let (channels, fence) = (self.switch.table().len(), attachment.fence().word());

@@ -3,4 +3,5 @@
 mod commands;
 mod failover;
 mod flows;
+mod leases;
 mod world;

@@ -28,6 +28,9 @@ use crate::switch::{Fallback, SwitchConfig};
 /// How long the others take to notice that a node has died.
 const NOTICED_AFTER: Duration = Duration::from_millis(900);
 
+/// What a call's thread sets when it has come to the operator's fallback.
+pub(super) const FALLBACK_REACHED: &str = "fallback=reached";
+
 pub(super) struct World {
     pub(super) switch: SwitchHandle,
     nodes: Mutex<BTreeMap<NodeId, Calls>>,
@@ -61,6 +64,10 @@ impl World {
         let actions = vec![Action::new("answer", ""), Action::new("park", "")];
         config.dialplan.extensions.insert(0, Extension { destination: "foreign".to_owned(), actions });
         assert_ne!(config.dialplan, Dialplan::park_everything());
+        let actions = [("set", FALLBACK_REACHED), ("answer", ""), ("playback", "silence_stream://3600000")];
+        let actions = actions.map(|(application, argument)| Action::new(application, argument)).to_vec();
+        let destination = Fallback::default().extension;
+        config.dialplan.extensions.insert(0, Extension { destination, actions });
         let (switch, serving) = serve(config, 7);
         tokio::spawn(serving);
         let world = Arc::new(Self {
