@@ -17,6 +17,8 @@ use crate::switch::Switch;
 #[derive(Debug, Clone, Default)]
 pub struct XmlDialplan {
     contexts: BTreeMap<String, Context>,
+    /// Contexts as they are written, by their names.
+    texts: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -78,7 +80,12 @@ impl XmlDialplan {
         for child in node.children().filter(Node::is_element) {
             match child.tag_name().name() {
                 "include" | "document" | "section" => self.add_children(child, context, complete)?,
-                "context" => self.add_children(child, attribute(child, "name"), true)?,
+                "context" => {
+                    let name = attribute(child, "name");
+                    let text = written_context(child.document().input_text(), name);
+                    self.texts.insert(name.to_owned(), text);
+                    self.add_children(child, name, true)?;
+                }
                 "extension" => {
                     let context = self.contexts.entry(context.to_owned()).or_default();
                     context.complete |= complete;
@@ -89,6 +96,13 @@ impl XmlDialplan {
         }
         Ok(())
     }
+}
+
+/// The context of this name as it stands in a file.
+fn written_context(text: &str, name: &str) -> String {
+    let from = text.find(&format!("<context name=\"{name}\"")).and_then(|start| text.get(start..));
+    let context = from.and_then(|from| from.split_inclusive("</context>").next());
+    format!("{}\n", context.unwrap_or_default())
 }
 
 impl Extension {
@@ -141,6 +155,16 @@ impl Condition {
 }
 
 impl Switch {
+    /// `xml_locate dialplan context name <name>`. Of other sections there is nothing here.
+    pub(crate) fn api_xml_locate(&self, argument: &str) -> String {
+        let words: Vec<_> = argument.split_whitespace().collect();
+        let text = match words.as_slice() {
+            ["dialplan", "context", "name", name] => self.config.xml_dialplan.texts.get(*name),
+            _ => None,
+        };
+        text.cloned().unwrap_or_else(|| "can't find anything\n".into())
+    }
+
     /// The actions for a channel's destination in its context; `None` if nothing serves it.
     pub(crate) fn hunt(&mut self, uuid: &Uuid) -> Option<Vec<Action>> {
         let profile = self.channels.get(uuid)?.profile.as_ref()?;

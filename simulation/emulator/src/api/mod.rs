@@ -98,6 +98,7 @@ impl Switch {
                 self.log(level, text, "");
                 "+OK\n".into()
             }
+            "xml_locate" => self.api_xml_locate(argument),
             "sched_api" => self.api_sched_api(argument),
             "sched_del" => self.api_sched_del(argument.trim()),
             "unsched_api" => self.api_unsched_api(argument.trim()),
