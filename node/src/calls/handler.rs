@@ -85,7 +85,9 @@ impl Running {
         let by_hand = takes_call_by_hand(&command) && channel == call;
         let request = Request::CommandChannel { switch, channel, command, id };
         let response = self.request(attached, request, Duration::from_millis(COMMAND_HOP_MS)).await;
-        if by_hand && !matches!(response, Response::Refused(_)) {
+        let is_done = matches!(response, Response::Refused(Refusal::Repeated { .. }))
+            || !matches!(response, Response::Refused(_));
+        if by_hand && is_done {
             self.owned.input(call, CallInput::TakenByHand);
         }
         Ok(response)
@@ -162,7 +164,7 @@ async fn command_channel(
     attachment.set_variables(channel, &format!("{FLOW_VARIABLE}={}", Flow::PARK)).await?;
     by_hand.done = true;
     let result = attachment.command(id, channel, command, &facts).await;
-    if !matches!(result, Ok(_) | Err(Refusal::TimedOut { .. })) {
+    if !matches!(result, Ok(_) | Err(Refusal::TimedOut { .. } | Refusal::Repeated { .. })) {
         by_hand.done = false;
         // A call that is gone already needs no flow.
         let _ = attachment.set_variables(channel, &format!("{FLOW_VARIABLE}={flow}")).await;

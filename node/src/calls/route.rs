@@ -17,6 +17,7 @@ use crate::limits::{
     COMMAND_ATTEMPT_MS, COMMAND_DEADLINE_MS, COMMAND_RETRY_MS, FIND_TIMEOUT_MS, OUT_OF_REACH_MS,
     SWITCH_JOB_TIMEOUT_MS,
 };
+use crate::switch::Fence;
 use crate::switch::attachment::originate_deadline;
 use crate::switch::identifiers::random_id;
 
@@ -46,7 +47,7 @@ impl Calls {
     ///
     /// It is tried until [`COMMAND_DEADLINE_MS`] has passed where a node on the way has failed, and never run twice:
     /// after an attempt of which nobody knows what came, only commands are tried again that may run twice without
-    /// harm, or that the node attached to the switch knows by their ids.
+    /// harm, or that the switch itself, or the node attached to it, knows by their ids.
     ///
     /// # Errors
     /// Why it was not done; `TimedOut` if it may have been.
@@ -105,6 +106,7 @@ impl Calls {
             if let Some((refusal, node)) = &maybe_done_by
                 && *node != attached
                 && !may_run_twice(command)
+                && !running.is_strict(&location.switch)
             {
                 return Err(Refusal::clone(refusal));
             }
@@ -309,6 +311,17 @@ impl Running {
             }
             sleep(Duration::from_millis(COMMAND_RETRY_MS)).await;
         }
+    }
+
+    /// Whether a switch itself keeps the ids of the commands that it ran.
+    fn is_strict(&self, switch: &str) -> bool {
+        let members = self.peers.members().borrow().clone();
+        let attached = self.attached_node(&members, switch);
+        // While nobody is attached, what the last one said.
+        let who = members.all.values().filter(|member| attached.is_none_or(|node| node == member.id));
+        let facts = who.flat_map(|member| &member.switches).filter(|fact| fact.name == switch);
+        let mut fences = facts.filter_map(|fact| fact.fence).peekable();
+        fences.peek().is_some() && fences.all(|fence| fence == Fence::Strict)
     }
 
     /// All switches that any node is configured for.

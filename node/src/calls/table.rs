@@ -124,7 +124,7 @@ impl Table {
             return Change::default();
         }
         let uuid = uuid.text();
-        if !is_usable(&uuid) {
+        if !self.is_usable(&uuid) {
             return Change { lost: true, ..Change::default() };
         }
         match name.raw() {
@@ -354,8 +354,20 @@ impl Table {
         change
     }
 
+    /// Whether commands can bear a channel's name, which a caller chooses where the switch takes the SIP Call-ID for it:
+    /// FreeSWITCH keeps no longer ones, and splits its arguments at spaces and by quotes. The fence names several channels
+    /// in one word, and keeps locks under their names.
+    fn is_usable(&self, uuid: &str) -> bool {
+        let syntax: &[char] = if self.fence == Fence::Strict {
+            &['\'', '"', '\\', ',', ';', ':', '/', '|', '$']
+        } else {
+            &['\'', '"', '\\']
+        };
+        uuid.len() <= CHANNEL_TEXT_MAX_BYTES && word("channel", uuid).is_ok() && !uuid.contains(syntax)
+    }
+
     fn insert(&mut self, uuid: &str, channel: Channel) -> bool {
-        let room = self.channels.len() < TABLE_MAX_CHANNELS && is_usable(uuid);
+        let room = self.channels.len() < TABLE_MAX_CHANNELS && self.is_usable(uuid);
         if room && !self.ended.contains(uuid) {
             self.channels.insert(uuid.to_owned(), channel);
             return true;
@@ -386,12 +398,6 @@ impl Ended {
             self.uuids.remove(&oldest);
         }
     }
-}
-
-/// Whether commands can bear a channel's name, which a caller chooses where the switch takes the SIP Call-ID for it:
-/// FreeSWITCH keeps no longer ones, and splits its arguments at spaces and by quotes.
-fn is_usable(uuid: &str) -> bool {
-    uuid.len() <= CHANNEL_TEXT_MAX_BYTES && word("channel", uuid).is_ok() && !uuid.contains(['\'', '"', '\\'])
 }
 
 fn begin_application(channel: &mut Channel, event: Event<'_>) -> CallEventKind {

@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::commands::{SwitchCommand, SwitchFacts, channels_of, judge, translate, word};
 use super::connection::Connection;
 use super::detection::find_fence;
-use super::fence::{Fence, FencedStep, command_script, judge_run, run_script};
+use super::fence::{Fence, FencedStep, application_name, command_script, judge_run, run_script};
 use super::originate::{originate_line, originated};
 use super::takeover::UNDEFINED;
 use crate::calls::channel::{ChannelDump, DONE_VARIABLE, EPOCH_VARIABLE, RUN_VARIABLE, running_mark};
@@ -150,12 +150,12 @@ impl Attachment {
             }
             SwitchCommand::Api(line) if self.fence == Fence::Strict => {
                 let (line, epoch) = fenced(id, &line, channel, command, facts);
-                judge_run(channel, epoch, &self.connection.api(&line).await?)
+                judge_run(channel, id, epoch, &self.connection.api(&line).await?)
             }
             SwitchCommand::Job(line) if self.fence == Fence::Strict => {
                 let (line, epoch) = fenced(id, &line, channel, command, facts);
                 let reply = self.connection.background(&line, job_timeout(COMMAND_HOP_MS)).await?;
-                judge_run(channel, epoch, &reply)
+                judge_run(channel, id, epoch, &reply)
             }
             SwitchCommand::Api(line) => judge(channel, &self.connection.api(&line).await?),
             SwitchCommand::Job(line) => {
@@ -176,6 +176,7 @@ impl Attachment {
         let script;
         let (application, argument) = match self.fence {
             Fence::Strict => {
+                application_name(application)?;
                 script = command_script(facts.epoch_in(channel), id, application, argument);
                 ("lua", script.as_str())
             }

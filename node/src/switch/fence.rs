@@ -49,7 +49,9 @@ impl Fence {
     /// # Errors
     /// If the fence cannot carry an argument; it says which and why.
     pub(super) fn step(self, step: &FencedStep<'_>) -> Result<(String, String), Refusal> {
-        name("application", step.application)?;
+        if self.checks_steps() {
+            application_name(step.application)?;
+        }
         let FencedStep { epoch, step, application, argument } = *step;
         match self {
             Self::None => Ok((application.to_owned(), argument.to_owned())),
@@ -159,7 +161,12 @@ pub(super) fn taken(calls: &[&str], answer: &str) -> Vec<Taken> {
 ///
 /// # Errors
 /// The fence's own refusals, or the command's.
-pub(super) fn judge_run(channel: &str, expected: Option<u64>, reply: &str) -> Result<String, Refusal> {
+pub(super) fn judge_run(
+    channel: &str,
+    id: u64,
+    expected: Option<u64>,
+    reply: &str,
+) -> Result<String, Refusal> {
     let reply = reply.trim();
     if let Some(current) = reply.strip_prefix("-ERR stale") {
         return Err(Refusal::Fenced {
@@ -169,14 +176,22 @@ pub(super) fn judge_run(channel: &str, expected: Option<u64>, reply: &str) -> Re
         });
     }
     match reply {
-        // It has run before: whoever asked did not hear of it.
-        "-ERR duplicate" => Ok("+OK".to_owned()),
+        "-ERR duplicate" => Err(Refusal::Repeated { id }),
         "-ERR gone" => Err(Refusal::UnknownChannel { channel: channel.to_owned() }),
         "-ERR locked" => {
             Err(Refusal::Overloaded { detail: "another command holds the call for too long".to_owned() })
         }
         _ => judge(channel, reply),
     }
+}
+
+/// An application that the scripts and the snippet take: FreeSWITCH has none of other characters.
+pub(super) fn application_name(application: &str) -> Result<(), Refusal> {
+    name("application", application)?;
+    if application.contains(['-', '.']) {
+        return Err(invalid("application", "letters, digits and '_' only"));
+    }
+    Ok(())
 }
 
 /// The key of a command's id in the switch.
@@ -250,7 +265,7 @@ mod tests {
         }
         assert!(step(Fence::Snippet, "a\nb").is_err() && step(Fence::Snippet, " a").is_err());
         let odd = FencedStep { epoch: 1, step: 1, application: "a b", argument: "" };
-        assert!([Fence::None, Fence::Snippet, Fence::Strict].iter().all(|fence| fence.step(&odd).is_err()));
+        assert!([Fence::Snippet, Fence::Strict].iter().all(|fence| fence.step(&odd).is_err()));
     }
 
     #[test]
@@ -288,9 +303,9 @@ mod tests {
 
     #[test]
     fn the_fences_refusals_are_told_from_the_commands() {
-        let judged = |reply| judge_run("a", Some(4), reply);
+        let judged = |reply| judge_run("a", 7, Some(4), reply);
         assert_eq!(judged("+OK\n"), Ok("+OK".to_owned()));
-        assert_eq!(judged("-ERR duplicate\n"), Ok("+OK".to_owned()));
+        assert_eq!(judged("-ERR duplicate\n"), Err(Refusal::Repeated { id: 7 }));
         let fenced = Refusal::Fenced { call: "a".to_owned(), epoch: 4, current: 7 };
         assert_eq!(judged("-ERR stale 7\n"), Err(fenced));
         let unknown = || Err(Refusal::UnknownChannel { channel: "a".to_owned() });

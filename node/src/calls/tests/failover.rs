@@ -3,9 +3,10 @@ use std::time::Duration;
 use fipple_protocol::peer::ChannelCommand;
 use tokio::time::{Instant, sleep};
 
-use super::world::{World, applications, id};
+use super::world::{FENCES, World, applications, id};
 use crate::cluster::SwitchLink;
 use crate::limits::{COMMAND_DEADLINE_MS, OWNED_UNATTENDED_MS, RECONCILE_INTERVAL_MS, SWITCH_PENDING_JOBS};
+use crate::switch::Fence;
 
 fn set(value: &str) -> ChannelCommand {
     ChannelCommand::Set { name: "mark".to_owned(), value: value.to_owned() }
@@ -25,78 +26,98 @@ async fn call_with_remote_owner(world: &World, flow: &str) -> (String, fipple_pr
 
 #[tokio::test(start_paused = true)]
 async fn the_next_command_after_the_owners_death_succeeds() {
-    let world = World::new(3).await;
-    let (uuid, owner) = call_with_remote_owner(&world, "park").await;
-    let third = world.other_than(&[world.attached().await, owner]);
-    third.command(&uuid, set("before")).await.unwrap();
-    world.kill(owner);
-    // A command that must not run twice: the attached node tells by its id whether it has.
-    third.command(&uuid, ChannelCommand::Play { file: "a.wav".to_owned() }).await.unwrap();
-    let info = world.channel_when(&uuid, |info| info.owner != Some(owner)).await;
-    assert!(info.owner.is_some() && info.epoch == 2, "{info:?}");
-    sleep(Duration::from_secs(20)).await;
-    assert_eq!(applications(&world.record(&uuid).await), ["playback"]);
+    for fence in FENCES {
+        let world = World::fenced(fence, 3).await;
+        let (uuid, owner) = call_with_remote_owner(&world, "park").await;
+        let third = world.other_than(&[world.attached().await, owner]);
+        third.command(&uuid, set("before")).await.unwrap();
+        world.kill(owner);
+        // A command that must not run twice: the attached node tells by its id whether it has.
+        third.command(&uuid, ChannelCommand::Play { file: "a.wav".to_owned() }).await.unwrap();
+        let info = world.channel_when(&uuid, |info| info.owner != Some(owner)).await;
+        assert!(info.owner.is_some() && info.epoch == 2, "{info:?}");
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!(applications(&world.record(&uuid).await), ["playback"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_next_command_after_the_attached_nodes_death_succeeds() {
-    let world = World::new(3).await;
-    let (uuid, owner) = call_with_remote_owner(&world, "park").await;
-    let attached = world.attached().await;
-    let third = world.other_than(&[attached, owner]);
-    third.command(&uuid, set("before")).await.unwrap();
-    world.kill(attached);
-    let begun = Instant::now();
-    third.command(&uuid, set("after")).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(COMMAND_DEADLINE_MS));
-    let info = world.channel_when(&uuid, |info| info.owner.is_some()).await;
-    assert_eq!((info.owner, info.epoch), (Some(owner), 1), "an owner that lives keeps its call");
-    assert_ne!(world.attached().await, attached);
+    for fence in FENCES {
+        let world = World::fenced(fence, 3).await;
+        let (uuid, owner) = call_with_remote_owner(&world, "park").await;
+        let attached = world.attached().await;
+        let third = world.other_than(&[attached, owner]);
+        third.command(&uuid, set("before")).await.unwrap();
+        world.kill(attached);
+        let begun = Instant::now();
+        third.command(&uuid, set("after")).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(COMMAND_DEADLINE_MS));
+        let info = world.channel_when(&uuid, |info| info.owner.is_some()).await;
+        // Whoever attaches raises what is fenced, so that nothing counts that was sent before.
+        let epoch = if fence == Fence::None { 1 } else { 2 };
+        assert_eq!((info.owner, info.epoch), (Some(owner), epoch), "an owner that lives keeps its call");
+        assert_ne!(world.attached().await, attached);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_next_command_after_both_deaths_succeeds() {
-    let world = World::new(4).await;
-    let (uuid, owner) = call_with_remote_owner(&world, "park").await;
-    let attached = world.attached().await;
-    let third = world.other_than(&[attached, owner]);
-    world.kill(owner);
-    world.kill(attached);
-    third.command(&uuid, set("after")).await.unwrap();
-    let info = world.channel_when(&uuid, |info| info.owner != Some(owner)).await;
-    assert_eq!(info.epoch, 2);
+    for fence in FENCES {
+        let world = World::fenced(fence, 4).await;
+        let (uuid, owner) = call_with_remote_owner(&world, "park").await;
+        let attached = world.attached().await;
+        let third = world.other_than(&[attached, owner]);
+        world.kill(owner);
+        world.kill(attached);
+        third.command(&uuid, set("after")).await.unwrap();
+        let info = world.channel_when(&uuid, |info| info.owner != Some(owner)).await;
+        assert_eq!(info.epoch, if fence == Fence::None { 2 } else { 3 });
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flow_goes_on_after_its_owners_death_and_no_step_repeats() {
-    let world = World::new(3).await;
-    for pause_ms in [0, 1, 2, 3, 5, 10, 100, 1_000, 1_950, 1_999, 2_005] {
-        let (uuid, owner) = call_with_remote_owner(&world, "three").await;
-        sleep(Duration::from_millis(pause_ms)).await;
-        world.kill(owner);
-        let record = world.record_at_end(&uuid).await;
-        assert_eq!(applications(&record), ["answer", "playback", "hangup"], "killed after {pause_ms} ms");
-        assert_eq!(record.cause, "USER_BUSY");
-        let number = (1..=3).find(|number| id(*number) == owner).unwrap();
-        world.start(number);
-        sleep(Duration::from_secs(3)).await;
+    for fence in FENCES {
+        let world = World::fenced(fence, 3).await;
+        for pause_ms in [0, 1, 2, 3, 5, 10, 100, 1_000, 1_950, 1_999, 2_005] {
+            let (uuid, owner) = call_with_remote_owner(&world, "three").await;
+            sleep(Duration::from_millis(pause_ms)).await;
+            world.kill(owner);
+            let record = world.record_at_end(&uuid).await;
+            assert_eq!(applications(&record), ["answer", "playback", "hangup"], "killed after {pause_ms} ms");
+            assert_eq!(record.cause, "USER_BUSY");
+            let number = (1..=3).find(|number| id(*number) == owner).unwrap();
+            world.start(number);
+            sleep(Duration::from_secs(3)).await;
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flow_goes_on_after_the_attached_nodes_death() {
-    let world = World::new(3).await;
-    for pause_ms in [0, 1, 3, 10, 500, 1_990, 2_010] {
-        let (uuid, _) = call_with_remote_owner(&world, "three").await;
-        sleep(Duration::from_millis(pause_ms)).await;
-        let attached = world.attached().await;
-        world.kill(attached);
-        let record = world.record_at_end(&uuid).await;
-        assert_eq!(record.cause, "USER_BUSY", "killed after {pause_ms} ms");
-        assert_eq!(applications(&record).last(), Some(&"hangup"));
-        let number = (1..=3).find(|number| id(*number) == attached).unwrap();
-        world.start(number);
-        sleep(Duration::from_secs(3)).await;
+    for fence in FENCES {
+        let world = World::fenced(fence, 3).await;
+        for pause_ms in [0, 1, 3, 10, 500, 1_990, 2_010] {
+            let (uuid, _) = call_with_remote_owner(&world, "three").await;
+            sleep(Duration::from_millis(pause_ms)).await;
+            let attached = world.attached().await;
+            world.kill(attached);
+            let record = world.record_at_end(&uuid).await;
+            assert_eq!(record.cause, "USER_BUSY", "{fence:?}, killed after {pause_ms} ms");
+            let steps = applications(&record);
+            // Without a fence the step that runs at that moment may run once more.
+            if fence == Fence::None {
+                assert_eq!(steps.last(), Some(&"hangup"));
+            } else {
+                let once = ["answer", "playback", "hangup"];
+                assert_eq!(steps, once, "{fence:?}, killed after {pause_ms} ms");
+            }
+            assert_eq!(world.violations(&uuid).await, [""; 0]);
+            let number = (1..=3).find(|number| id(*number) == attached).unwrap();
+            world.start(number);
+            sleep(Duration::from_secs(3)).await;
+        }
     }
 }
 
@@ -116,18 +137,24 @@ async fn a_node_that_returns_at_once_is_told_of_its_calls() {
 
 #[tokio::test(start_paused = true)]
 async fn all_nodes_die_and_the_calls_go_on_when_they_return() {
-    let world = World::new(3).await;
-    world.attached().await;
-    let (parked, played) = (world.call("park").await, world.call("three").await);
-    world.channel_when(&played, |info| info.application.as_deref() == Some("playback")).await;
-    world.channel_when(&parked, |info| info.owner.is_some()).await;
-    (1..=3).for_each(|number| world.kill(id(number)));
-    sleep(Duration::from_secs(20)).await;
-    assert!(world.record(&played).await.ended.is_none(), "nobody is there to hang up");
-    (1..=3).for_each(|number| world.start(number));
-    let record = world.record_at_end(&played).await;
-    assert_eq!(applications(&record), ["answer", "playback", "hangup"], "the channel had noted what is done");
-    world.other_than(&[]).command(&parked, set("after")).await.unwrap();
+    for fence in FENCES {
+        let world = World::fenced(fence, 3).await;
+        world.attached().await;
+        let (parked, played) = (world.call("park").await, world.call("three").await);
+        world.channel_when(&played, |info| info.application.as_deref() == Some("playback")).await;
+        world.channel_when(&parked, |info| info.owner.is_some()).await;
+        (1..=3).for_each(|number| world.kill(id(number)));
+        sleep(Duration::from_secs(20)).await;
+        assert!(world.record(&played).await.ended.is_none(), "nobody is there to hang up");
+        (1..=3).for_each(|number| world.start(number));
+        let record = world.record_at_end(&played).await;
+        assert_eq!(
+            applications(&record),
+            ["answer", "playback", "hangup"],
+            "the channel had noted what is done"
+        );
+        world.other_than(&[]).command(&parked, set("after")).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 mod commands;
 mod failover;
+mod fencing;
 mod flows;
 mod leases;
 mod world;

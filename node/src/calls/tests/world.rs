@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fipple_emulator::config::Config;
 use fipple_emulator::dialplan::{Action, Dialplan, Extension};
 use fipple_emulator::ledger::{CallRecord, Execution};
+use fipple_emulator::xml_dialplan::XmlDialplan;
 use fipple_emulator::{InboundCall, SwitchHandle, serve};
 use fipple_protocol::NodeId;
 use fipple_protocol::call::{Flow, Step};
 use fipple_protocol::peer::{CallEvent, ChannelInfo, Refusal, Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
@@ -23,7 +27,7 @@ use crate::cluster::{Handler, Member, MemberState, Members, SwitchFact, SwitchLi
 use crate::net::{
     BoxStorage, BoxStream, Clock, Disk, Host, Listener, Network, Random, StoreJob, StoreThread,
 };
-use crate::switch::{Fallback, SwitchConfig};
+use crate::switch::{Fallback, Fence, SwitchConfig};
 
 /// How long the others take to notice that a node has died.
 const NOTICED_AFTER: Duration = Duration::from_millis(900);
@@ -31,12 +35,23 @@ const NOTICED_AFTER: Duration = Duration::from_millis(900);
 /// What a call's thread sets when it has come to the operator's fallback.
 pub(super) const FALLBACK_REACHED: &str = "fallback=reached";
 
+/// Every fence that a switch may have.
+pub(super) const FENCES: [Fence; 3] = [Fence::Strict, Fence::Snippet, Fence::None];
+
 pub(super) struct World {
     pub(super) switch: SwitchHandle,
     nodes: Mutex<BTreeMap<NodeId, Calls>>,
     /// Killed and not yet started again.
     dead: Mutex<BTreeSet<NodeId>>,
     members: watch::Sender<Arc<Members>>,
+    /// Cut off from the switch and from the others, and alive.
+    cut_off: Mutex<BTreeSet<NodeId>>,
+    /// The step at which a node is cut off that is both owner and attached, just before it gives it to the switch.
+    pub(super) cut_off_at_step: Mutex<Option<u32>>,
+    /// What each node last said of its switches, whether anybody heard it or not.
+    said: Mutex<BTreeMap<NodeId, Vec<SwitchFact>>>,
+    lines: Mutex<BTreeMap<NodeId, Arc<Line>>>,
+    pub(super) wanted_fence: Mutex<Option<Fence>>,
     pub(super) password: Mutex<String>,
     /// What panics when a node next does it.
     pub(super) panics: Mutex<Option<&'static str>>,
@@ -57,12 +72,24 @@ fn three_steps() -> Flow {
 }
 
 impl World {
-    /// A switch, and `nodes` nodes that run already.
+    /// A switch with the scripts, and `nodes` nodes that run already.
     pub(super) async fn new(nodes: u8) -> Arc<Self> {
-        let mut config = Config::default();
+        Self::fenced(Fence::Strict, nodes).await
+    }
+
+    /// A switch with this fence, and `nodes` nodes that run already.
+    pub(super) async fn fenced(fence: Fence, nodes: u8) -> Arc<Self> {
+        let mut config = Config { mod_lua: fence == Fence::Strict, ..Config::default() };
+        if fence == Fence::None {
+            config.xml_dialplan = XmlDialplan::default();
+        }
         // What other people's dialplans do, without fipple.
         let actions = vec![Action::new("answer", ""), Action::new("park", "")];
         config.dialplan.extensions.insert(0, Extension { destination: "foreign".to_owned(), actions });
+        // As deploy/freeswitch/fipple.xml hands a call over that has been in fipple's hands before.
+        let again = [("set", "fipple_done=0"), ("set", "fipple_flow=three"), ("park", "")];
+        let actions = again.map(|(application, argument)| Action::new(application, argument)).to_vec();
+        config.dialplan.extensions.insert(0, Extension { destination: "back".to_owned(), actions });
         assert_ne!(config.dialplan, Dialplan::park_everything());
         let actions = [("set", FALLBACK_REACHED), ("answer", ""), ("playback", "silence_stream://3600000")];
         let actions = actions.map(|(application, argument)| Action::new(application, argument)).to_vec();
@@ -75,6 +102,11 @@ impl World {
             nodes: Mutex::default(),
             dead: Mutex::default(),
             members: watch::Sender::new(Arc::default()),
+            cut_off: Mutex::default(),
+            cut_off_at_step: Mutex::default(),
+            said: Mutex::default(),
+            lines: Mutex::default(),
+            wanted_fence: Mutex::default(),
             password: Mutex::new("ClueCon".to_owned()),
             panics: Mutex::default(),
         });
@@ -93,7 +125,7 @@ impl World {
             address: "192.0.2.1:8021".to_owned(),
             password: lock(&self.password).clone(),
             fallback: Fallback::default(),
-            fence: None,
+            fence: *lock(&self.wanted_fence),
         };
         let config = CallsConfig { switches: vec![switch], flows: vec![three_steps()] };
         let calls = Calls::new(self.host(number), config).unwrap();
@@ -119,6 +151,38 @@ impl World {
                 world.change(node, |member| member.state = MemberState::Down);
             }
         });
+    }
+
+    /// Cuts a node off from everything: what it has to say waits at its own end.
+    pub(super) fn cut_off(self: &Arc<Self>, node: NodeId) {
+        lock(&self.cut_off).insert(node);
+        self.line(node).cut(true);
+        let world = self.clone();
+        tokio::spawn(async move {
+            sleep(NOTICED_AFTER).await;
+            if lock(&world.cut_off).contains(&node) {
+                world.change(node, |member| member.state = MemberState::Down);
+            }
+        });
+    }
+
+    /// Lets a node be heard again, and what it had to say first of all.
+    pub(super) fn reconnect(&self, node: NodeId) {
+        lock(&self.cut_off).remove(&node);
+        let said = lock(&self.said).get(&node).cloned().unwrap_or_default();
+        self.change(node, |member| {
+            member.state = MemberState::Alive;
+            member.switches = said;
+        });
+        self.line(node).cut(false);
+    }
+
+    pub(super) fn is_cut_off(&self, node: NodeId) -> bool {
+        lock(&self.cut_off).contains(&node)
+    }
+
+    fn line(&self, node: NodeId) -> Arc<Line> {
+        lock(&self.lines).entry(node).or_default().clone()
     }
 
     fn change(&self, node: NodeId, change: impl FnOnce(&mut Member)) {
@@ -148,7 +212,12 @@ impl World {
     }
 
     pub(super) fn link(&self, node: NodeId) -> SwitchLink {
-        self.members.borrow().all[&node].switches[0].link
+        self.fact(node).link
+    }
+
+    /// What a node says of the switch.
+    pub(super) fn fact(&self, node: NodeId) -> SwitchFact {
+        self.members.borrow().all[&node].switches[0].clone()
     }
 
     /// The node that is attached to the switch, as soon as there is one.
@@ -188,6 +257,19 @@ impl World {
         ledger.call(uuid).unwrap().clone()
     }
 
+    /// What the fence of a call let through and must not have.
+    pub(super) async fn violations(&self, uuid: &str) -> Vec<String> {
+        let ledger = self.switch.ledger().await.unwrap();
+        ledger.fence(uuid).map(|fence| fence.violations()).unwrap_or_default()
+    }
+
+    /// How many steps the channel of a call has refused because they were of an epoch that is over.
+    pub(super) async fn refused_as_stale(&self, uuid: &str) -> usize {
+        let ledger = self.switch.ledger().await.unwrap();
+        let verdicts = ledger.fence(uuid).map(|fence| fence.verdicts.clone()).unwrap_or_default();
+        verdicts.iter().filter(|verdict| verdict.result == "stale").count()
+    }
+
     /// What really happened to a call, once it is over.
     pub(super) async fn record_at_end(&self, uuid: &str) -> CallRecord {
         for _ in 0..400 {
@@ -206,7 +288,8 @@ impl World {
     }
 
     fn host(self: &Arc<Self>, number: u8) -> Host {
-        let machine = Arc::new(Machine { world: self.clone(), random: Mutex::new(u64::from(number)) });
+        let random = Mutex::new(u64::from(number));
+        let machine = Arc::new(Machine { world: self.clone(), node: id(number), random });
         Host {
             network: machine.clone(),
             clock: machine.clone(),
@@ -217,10 +300,11 @@ impl World {
     }
 }
 
-/// The applications of a call's flow, in the order in which they ran.
+/// The applications of a call's flow, in the order in which they ran, without what carries them.
 pub(super) fn applications(record: &CallRecord) -> Vec<&str> {
-    let steps = record.executions.iter().filter(|run| run.connection.is_some() && run.application != "set");
-    steps.map(|Execution { application, .. }| application.as_str()).collect()
+    let commanded = record.executions.iter().filter(|run| run.connection.is_some());
+    let names = commanded.map(|Execution { application, .. }| application.as_str());
+    names.filter(|name| !["set", "lua", "execute_extension", "event"].contains(name)).collect()
 }
 
 struct TestPeers {
@@ -242,9 +326,19 @@ impl Peers for TestPeers {
         if matches!(request, Request::Appoint { .. }) {
             self.world.perhaps_panic("appoint");
         }
+        if let Request::RunStep { step, .. } = &request
+            && to == self.node
+            && lock(&self.world.cut_off_at_step).take_if(|at| at == step).is_some()
+        {
+            self.world.cut_off(self.node);
+        }
         let silence = || Response::Refused(Refusal::TimedOut { detail: format!("{to} is silent") });
         let answer = async {
             sleep(Duration::from_millis(1)).await;
+            let is_cut = || self.world.is_cut_off(self.node) || self.world.is_cut_off(to);
+            while to != self.node && is_cut() {
+                sleep(Duration::from_millis(1)).await;
+            }
             let calls = lock(&self.world.nodes).get(&to).cloned();
             let response = match calls {
                 Some(calls) => Handler::request(&calls, self.node, request).await,
@@ -264,7 +358,8 @@ impl Peers for TestPeers {
 
     fn send_event(&self, to: NodeId, event: CallEvent) -> Result<(), Refusal> {
         self.world.perhaps_panic("send_event");
-        let calls = lock(&self.world.nodes).get(&to).cloned();
+        let heard = !self.world.is_cut_off(self.node) && !self.world.is_cut_off(to);
+        let calls = lock(&self.world.nodes).get(&to).cloned().filter(|_| heard || to == self.node);
         let calls = calls.ok_or_else(|| Refusal::Unreachable { node: to, detail: "dead".to_owned() })?;
         Handler::event(&calls, self.node, event);
         Ok(())
@@ -274,7 +369,8 @@ impl Peers for TestPeers {
         if switches[0].link == SwitchLink::Standby {
             self.world.perhaps_panic("stand_by");
         }
-        if !lock(&self.world.dead).contains(&self.node) {
+        lock(&self.world.said).insert(self.node, switches.clone());
+        if !lock(&self.world.dead).contains(&self.node) && !self.world.is_cut_off(self.node) {
             self.world.change(self.node, |member| member.switches = switches);
         }
     }
@@ -287,6 +383,7 @@ impl Peers for TestPeers {
 /// A machine without a disk, in front of one switch.
 struct Machine {
     world: Arc<World>,
+    node: NodeId,
     random: Mutex<u64>,
 }
 
@@ -306,8 +403,11 @@ impl Network for Machine {
 
     async fn connect_tcp(&self, _: SocketAddr) -> io::Result<BoxStream> {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        while self.world.is_cut_off(self.node) {
+            sleep(Duration::from_millis(1)).await;
+        }
         self.world.switch.connect(theirs).await.map_err(io::Error::other)?;
-        Ok(Box::new(ours))
+        Ok(Box::new(Wire { line: self.world.line(self.node), stream: ours }))
     }
 
     async fn resolve(&self, host_and_port: &str) -> io::Result<Vec<SocketAddr>> {
@@ -351,5 +451,65 @@ impl StoreThread for Machine {
     fn run(&self, job: StoreJob) -> Result<(), StoreJob> {
         job();
         Ok(())
+    }
+}
+
+/// The way from one node to the switch, which may be cut.
+#[derive(Default)]
+struct Line {
+    waiting: Mutex<Option<Vec<Waker>>>,
+}
+
+impl Line {
+    fn cut(&self, is_cut: bool) {
+        let waiting = std::mem::replace(&mut *lock(&self.waiting), is_cut.then(Vec::new));
+        waiting.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn is_cut(&self, context: &Context<'_>) -> bool {
+        lock(&self.waiting).as_mut().is_some_and(|waiting| {
+            waiting.push(context.waker().clone());
+            true
+        })
+    }
+}
+
+/// A connection over a line: while it is cut, nothing comes or goes, and nothing is lost.
+struct Wire {
+    line: Arc<Line>,
+    stream: DuplexStream,
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.line.is_cut(context) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.line.is_cut(context) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
