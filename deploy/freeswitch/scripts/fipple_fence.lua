@@ -11,10 +11,11 @@
 --   API: lua fipple_fence.lua raise <uuid>...
 --          gives each call that has an owner the next epoch, and leaves the owner; a line a call: +OK <uuid> <epoch>, or
 --          -ERR <uuid> and `unclaimed`, `gone` or `locked`
---   API: lua fipple_fence.lua eject <uuid> <epoch or -> <owner or -> <extension> [<dialplan> [<context>]]
+--   API: lua fipple_fence.lua eject <uuid> <epoch or -> <owner or -> <extension> [<dialplan> [<context> [<lease seconds>]]]
 --          takes a call away from its owner, whose queued steps refuse themselves from then on, and transfers it. Otherwise
 --          -ERR and `stale <current epoch>`, `owner <current owner>`, `locked`, `gone`, or `busy`: one that is bridged or
---          dialling is left alone, because its other leg would be hung up
+--          dialling is left alone, because its other leg would be hung up. With a lease also `renewed`: the owner's is no
+--          older than that
 --   API: lua fipple_fence.lua version
 --
 -- A `-` stands for any epoch, for no key, and for any owner or none. A channel without fipple_epoch is a leg of the call that
@@ -340,7 +341,15 @@ local function is_busy(uuid)
   return runs and variable(uuid, "current_application") == "bridge"
 end
 
-local function eject(uuid, epoch, owner, extension, dialplan, context)
+-- Whoever gives a call to a node has its lease renewed before: so under the call's lock nothing comes between this and the
+-- owner that stands there.
+local function is_renewed(node, lease_seconds)
+  local renewed = tonumber(api:execute("hash", "select/fipplelease/" .. node)) or 0
+  local now = tonumber(api:execute("strepoch"):match("%d+"))
+  return now - renewed <= lease_seconds
+end
+
+local function eject(uuid, epoch, owner, extension, dialplan, context, lease_seconds)
   return with_lock(uuid, function()
     local refusal = refusal_of(uuid, epoch)
     if refusal then
@@ -349,6 +358,8 @@ local function eject(uuid, epoch, owner, extension, dialplan, context)
     local present = variable(uuid, "fipple_owner")
     if owner ~= "-" and present ~= owner then
       return "-ERR owner " .. present .. "\n"
+    elseif lease_seconds and is_renewed(owner, lease_seconds) then
+      return "-ERR renewed\n"
     elseif is_busy(uuid) then
       return "-ERR busy\n"
     end
@@ -378,9 +389,9 @@ local function answer()
     local words = words_from(2)
     return #words <= CALLS_PER_BATCH_MAX and raise_all(words) or "-ERR too many calls\n"
   elseif verb == "eject" and is_name(argv[2]) and is_epoch(argv[3]) and is_name(argv[4]) and is_name(argv[5]) then
-    local dialplan, context = argv[6] or "XML", argv[7] or "default"
-    if is_name(dialplan) and is_name(context) and not argv[8] then
-      return eject(argv[2], argv[3], argv[4], argv[5], dialplan, context)
+    local dialplan, context, lease_seconds = argv[6] or "XML", argv[7] or "default", number_of(argv[8])
+    if is_name(dialplan) and is_name(context) and (lease_seconds or not argv[8]) and not argv[9] then
+      return eject(argv[2], argv[3], argv[4], argv[5], dialplan, context, lease_seconds)
     end
   end
   return USAGE

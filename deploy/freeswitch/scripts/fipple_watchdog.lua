@@ -58,11 +58,13 @@ local function is_expired(node, lease_seconds)
   return now() - renewed > lease_seconds
 end
 
-local function eject_calls(node, target)
+local function eject_calls(node, lease_seconds, words)
+  local target = table.concat({ words[3], words[4] or "XML", words[5] or "default", lease_seconds }, " ")
   local moved, left = 0, 0
   for uuid in api:execute("show", "channels as delim |"):gmatch("\n([^|\n]+)|") do
     if api:execute("uuid_getvar", uuid .. " fipple_owner") == node then
-      -- Whose it is, is asked again under the call's lock: another node may be taking it.
+      -- Whose it is, and whether the lease is still old, is asked again under the call's lock: another node may be taking
+      -- it, or this one may have come back and have been given it.
       local arguments = table.concat({ "eject", uuid, "-", node, target }, " ")
       local reply = api:execute("lua", "fipple_fence.lua " .. arguments)
       if reply:match("^%+OK") then
@@ -79,9 +81,9 @@ local function eject_calls(node, target)
   return "+OK expired, moved " .. moved .. ", left " .. left .. "\n"
 end
 
-local function look(node, lease_seconds, target)
+local function look(node, lease_seconds, words)
   hash("insert", "fipplewatched", node, string.format("%d", now()))
-  return is_expired(node, lease_seconds) and eject_calls(node, target) or "+OK fresh\n"
+  return is_expired(node, lease_seconds) and eject_calls(node, lease_seconds, words) or "+OK fresh\n"
 end
 
 local function look_seconds_of(lease_seconds)
@@ -150,7 +152,7 @@ local function answer()
     local fits = seconds_of(words[2]) and #nodes > 0 and #nodes <= NODES_MAX
     return fits and renew(words[2], table.concat(words, " ", 3, 5), nodes) or USAGE
   elseif words[3] and seconds_of(words[2]) and not words[6] then
-    return look(words[1], seconds_of(words[2]), table.concat(words, " ", 3))
+    return look(words[1], seconds_of(words[2]), words)
   end
   return USAGE
 end

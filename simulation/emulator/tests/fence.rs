@@ -303,7 +303,12 @@ fn a_call_is_ejected_in_its_epoch_from_its_owner() {
     assert_eq!(fence(&mut bench, "eject u 2 - rescue"), "-ERR stale 3\n");
     assert_eq!(fence(&mut bench, "eject u 3 n2 rescue"), "-ERR owner n1\n");
     assert_eq!(fence(&mut bench, "eject gone 3 n2 rescue"), "-ERR gone\n");
-    assert_eq!(fence(&mut bench, "eject u 3 n1 rescue XML default"), "+OK\n");
+    let now = bench.ask("api strepoch");
+    assert_eq!(bench.ask(&format!("api hash insert/fipplelease/n1/{}", now.trim())), "+OK\n");
+    bench.wait_ms(2_000);
+    assert_eq!(fence(&mut bench, "eject u 3 n1 rescue XML default 9"), "-ERR renewed\n");
+    bench.wait_ms(9_000);
+    assert_eq!(fence(&mut bench, "eject u 3 n1 rescue XML default 9"), "+OK\n");
     bench.wait_ms(50);
     let names = ["fipple_epoch", "fipple_owner", "destination_number"];
     assert_eq!(names.map(|name| get(&mut bench, "u", name)), ["4", "_undef_", "rescue"]);
@@ -343,6 +348,8 @@ fn the_fence_takes_what_it_understands_and_nothing_else() {
         "eject u 03 - rescue",
         "eject u 3 - a;b",
         "eject u 3 - rescue XML default more",
+        "eject u 3 - rescue XML default 07",
+        "eject u 3 - rescue XML default 7 more",
     ] {
         let reply = fence(&mut bench, wrong);
         assert_eq!(reply, "-USAGE: fipple_fence.lua run|take|raise|eject|version\n", "{wrong}");

@@ -322,3 +322,37 @@ fn a_call_is_either_taken_over_or_sent_to_the_fallback() {
     let unlocked = (0..100).map(|seed| take_from_the_watchdog(seed, Some(unlocked_fence())));
     assert!(unlocked.filter(|(taken, moved)| *taken && *moved).count() > 0, "the lock makes no difference");
 }
+
+/// A node whose lease ran out long ago comes back, and is given a call at the moment at which its watchdog goes through the
+/// switch: whether it got the call, and where the call is.
+fn take_as_the_watchdog_looks(seed: u64) -> (bool, String) {
+    let mut config = Config { lua_pause_ms: 0..=3, ..Config::default() };
+    let rescue = Extension { destination: "rescue".into(), actions: vec![Action::new("park", "")] };
+    config.dialplan.extensions.insert(0, rescue);
+    let mut race = Race::new(seed, config);
+    for other in 0..20 {
+        race.ask(&format!("originate {{origination_uuid=a{other}}}null/x &park()"));
+    }
+    race.ask("originate {origination_uuid=v,fipple_owner=n2,fipple_epoch=5}null/x &park()");
+    // Until `show channels` lists them. The watchdog has others to look at before it comes to the last.
+    race.wait(500);
+    race.heard.clear();
+    race.say(ConnectionId(1), "api lua fipple_watchdog.lua n1 3 rescue");
+    race.wait_up_to(40);
+    // One connection: the second is read when the first has been answered.
+    race.say(ConnectionId(2), "api lua fipple_watchdog.lua renew 3 rescue XML default n1");
+    race.say(ConnectionId(2), "api lua fipple_fence.lua take n1 v:6");
+    race.wait(1_000);
+    let own = race.heard.iter().filter(|(heard_by, _)| *heard_by == ConnectionId(2));
+    let taken = own
+        .map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+        .any(|reply| reply.contains("+OK v 6"));
+    (taken, race.ask("uuid_getvar v fipple_owner"))
+}
+
+#[test]
+fn a_call_that_is_given_to_a_node_whose_lease_was_just_renewed_stays_with_it() {
+    for seed in 0..200 {
+        assert_eq!(take_as_the_watchdog_looks(seed), (true, "n1".to_owned()), "{seed}");
+    }
+}
