@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use fipple_protocol::limits as gate;
+
 /// Store jobs that may wait for the disk. A job is a document's write or a page of replication; at the 10 ms
 /// that a slow flash disk takes for an fsync this is 2.5 s of work, after which writers are told to come back.
 pub const STORE_QUEUE_JOBS: usize = 256;
@@ -465,9 +467,9 @@ pub const TRACE_TIMEOUT_MS: u64 = 1_000;
 
 // --- Leases: calls whose control plane is dead ---
 
-/// How often the attached node renews the leases, in seconds: one command, whatever the number of calls, as often as it
-/// reads the gate.
-pub const LEASE_RENEWAL_SECONDS: u64 = GATE_CHECK_MS / 1_000;
+/// How often the attached node renews the leases, in seconds: by so much less a lease may last, and it is one command of a
+/// millisecond, whatever the number of calls.
+pub const LEASE_RENEWAL_SECONDS: u64 = 1;
 
 /// Nodes whose leases one command renews: FreeSWITCH gives a script at most 128 arguments, and five stand before them.
 pub const LEASE_NODES_PER_COMMAND: usize = 120;
@@ -484,12 +486,13 @@ pub const LEASE_WATCHDOG_SECONDS: u64 = 5;
 /// (`takeover/README.md`) take together, in seconds.
 pub const LEASE_GRANULARITY_SECONDS: u64 = 2;
 
-/// The longest time from a node's death until all calls of a switch are controlled again, in milliseconds, where the
-/// attached node and the one that should follow it die together: 2 s until both are known to be dead, the next look at
-/// the gate, the patience with the one that should take it first, a second in which the holder may answer over the switch,
-/// and 3 s to read and take over 4,000 calls. A connection that goes silent is noticed after [`GATE_CHECK_MS`] and
-/// [`SWITCH_REPLY_TIMEOUT_MS`]; then nobody has to be waited for, and it takes no longer.
-pub const TAKEOVER_WORST_MS: u64 = 2_000 + GATE_CHECK_MS + GATE_PATIENCE_MS + 1_000 + 3_000;
+/// The longest time for which no node controls a switch although one could, in milliseconds: the connection of the attached
+/// node went silent, which it has noticed after [`GATE_UNREAD_MS`](gate::GATE_UNREAD_MS); gossip takes 2 s to say so, the
+/// others give it [`GATE_PATIENCE_MS`](gate::GATE_PATIENCE_MS) to come back and [`GATE_ANSWER_MS`](gate::GATE_ANSWER_MS) to
+/// answer over the switch, and 1,000 calls are raised and read in 0.5 s. A death is known after 2 s, and then nobody is
+/// waited for.
+pub const TAKEOVER_WORST_MS: u64 =
+    gate::GATE_UNREAD_MS + 2_000 + gate::GATE_PATIENCE_MS + gate::GATE_ANSWER_MS + 500;
 
 /// How long after the last node's death a waiting caller reaches the fallback at the latest, in seconds, where nobody says
 /// otherwise: about as long as people wait in silence.
