@@ -1,5 +1,6 @@
 use fipple_protocol::call::step_uuid;
 use fipple_protocol::esl::Decoder;
+use fipple_protocol::peer::StepResult;
 use serde_json::json;
 
 use super::*;
@@ -333,4 +334,142 @@ fn texts_of_callers_are_cut() {
     let name = "%C5%BD".repeat(300);
     apply(&mut table, "CHANNEL_CREATE", "a", &format!("Caller-Caller-ID-Name: {name}\n"));
     assert_eq!(table.info("a").unwrap().caller_id_name, "Ž".repeat(128));
+}
+
+/// A fenced table with a call in epoch 4, of which one step is done.
+fn fenced(fence: Fence) -> Table {
+    let mut table = Table::new("pbx");
+    table.fenced_by(fence);
+    let headers = "variable_fipple_epoch: 4\nvariable_fipple_done: 1\nvariable_fipple_flow: night\n";
+    assert!(apply(&mut table, "CHANNEL_PARK", "a", headers).unowned);
+    table.channels.get_mut("a").unwrap().claim.as_mut().unwrap().owner = Some(OWNER);
+    table
+}
+
+fn step_event(step: &str, epoch: u64, result: &str, current: u64, done: u32, more: &str) -> Vec<u8> {
+    let headers = format!(
+        "Event-Subclass: fipple%3A%3Astep\nStep: {step}\nEpoch: {epoch}\nResult: {result}\n\
+         Current-Epoch: {current}\nDone: {done}\n{more}"
+    );
+    event("CUSTOM", "a", &headers)
+}
+
+fn say(table: &mut Table, bytes: &[u8]) -> Change {
+    let mut last = Change::default();
+    feed(table, bytes, |_, _, change| last = change);
+    last
+}
+
+#[test]
+fn only_the_channels_own_word_ends_a_fenced_step() {
+    for (fence, carrier) in [(Fence::Strict, "lua"), (Fence::Snippet, "execute_extension")] {
+        let mut table = fenced(fence);
+        assert_eq!(table.begin_step("a", OWNER, 4, 2), Ok(true));
+        table.enqueue("a", &step_uuid("a", 2, 4)).unwrap();
+        assert_eq!(table.begin_step("a", OWNER, 4, 2), Ok(false), "it waits in the channel's queue already");
+        let carried = format!("Application: {carrier}\nApplication-UUID: {}\n", step_uuid("a", 2, 4));
+        for name in ["CHANNEL_EXECUTE", "CHANNEL_EXECUTE_COMPLETE"] {
+            assert_eq!(apply(&mut table, name, "a", &carried), Change::default());
+        }
+        let snapshot = table.snapshot("a").unwrap();
+        assert_eq!((snapshot.channel.done, snapshot.running, snapshot.fenced), (1, Some(2), true));
+        assert!(!table.get("a").unwrap().is_queued(&step_uuid("a", 2, 4)), "it has begun");
+        let inner = "Application: playback\nApplication-UUID: a-2\n";
+        apply(&mut table, "CHANNEL_EXECUTE", "a", inner);
+        assert_eq!(table.info("a").unwrap().application.as_deref(), Some("playback"));
+        let forged = step_event("2", 4, "done", 4, 2, "Command: sendevent CUSTOM\n");
+        assert_eq!(say(&mut table, &forged), Change::default());
+        assert_eq!(table.info("a").unwrap().done, 1, "a client may say anything");
+        let (owner, told) = say(&mut table, &step_event("2", 4, "done", 4, 2, "")).tell.unwrap();
+        let kind = CallEventKind::Step { step: 2, epoch: 4, result: StepResult::Done, done: 2 };
+        assert_eq!((owner, told.kind), (OWNER, kind));
+        let snapshot = table.snapshot("a").unwrap();
+        assert_eq!((snapshot.channel.done, snapshot.running), (2, None));
+    }
+}
+
+#[test]
+fn a_step_that_is_refused_runs_no_more_and_a_higher_epoch_is_read() {
+    let mut table = fenced(Fence::Strict);
+    assert_eq!(table.begin_step("a", OWNER, 4, 2), Ok(true));
+    say(&mut table, &step_event("2", 4, "duplicate", 4, 1, ""));
+    assert_eq!(table.snapshot("a").unwrap().running, Some(2), "the one that was sent first");
+    say(&mut table, &step_event("2", 3, "stale", 4, 1, ""));
+    assert_eq!(table.snapshot("a").unwrap().running, Some(2), "that one was another node's");
+    assert_eq!(table.take_outdated(), None);
+    let change = say(&mut table, &step_event("2", 4, "stale", 6, 1, ""));
+    assert!(change.unowned && matches!(change.tell, Some((OWNER, _))));
+    assert_eq!((table.snapshot("a").unwrap().running, table.take_outdated().as_deref()), (None, Some("a")));
+    let key = step_event("k00000000000000ff", 4, "stale", 7, 1, "");
+    let change = say(&mut table, &key);
+    assert!(change.tell.is_none() && table.take_outdated().is_some(), "of a command only the epoch is news");
+    // What was sent to the fallback is nobody's call any more, and an epoch that is known is no news.
+    let dump = |epoch: u64, owner: &str| {
+        let text = format!(
+            r#"{{"Channel-State":"CS_EXECUTE","variable_fipple_epoch":"{epoch}","variable_fipple_owner":"{owner}"}}"#
+        );
+        ChannelDump::parse(&text).unwrap()
+    };
+    let later = Instant::now() + std::time::Duration::from_secs(1);
+    assert!(!table.read_again("a", &dump(4, &OWNER.to_string()), later).unowned);
+    assert!(table.read_again("a", &dump(6, &OWNER.to_string()), later).unowned);
+    assert_eq!(table.take_unowned(Instant::now()), None, "somebody else may be at it");
+    assert_eq!(table.info("a").unwrap().epoch, 6);
+    table.read_again("a", &dump(7, ""), later);
+    assert_eq!((table.info("a").unwrap().owner, table.snapshot("a")), (None, None));
+}
+
+#[test]
+fn a_call_that_parks_with_less_done_or_another_flow_begins_anew_under_a_higher_epoch() {
+    let parks = |done: u32, flow: &str| {
+        let mut table = fenced(Fence::Strict);
+        assert!(table.take_unowned(Instant::now()).is_some());
+        let claim = |table: &Table| table.get("a").unwrap().claim.clone().unwrap();
+        table.channels.get_mut("a").unwrap().claim.as_mut().unwrap().appointing = false;
+        table.channels.get_mut("a").unwrap().info.done = 2;
+        let headers =
+            format!("variable_fipple_epoch: 4\nvariable_fipple_done: {done}\nvariable_fipple_flow: {flow}\n");
+        let unowned = apply(&mut table, "CHANNEL_PARK", "a", &headers).unowned;
+        let info = table.info("a").unwrap();
+        (unowned, claim(&table).renew, info.done, info.flow.unwrap())
+    };
+    assert_eq!(parks(2, "night"), (false, false, 2, "night".to_owned()), "after a bridge");
+    assert_eq!(parks(2, "park"), (false, false, 2, "night".to_owned()), "its flow was ended by a command");
+    assert_eq!(parks(0, "night"), (true, true, 0, "night".to_owned()));
+    assert_eq!(parks(2, "day"), (true, true, 2, "day".to_owned()));
+}
+
+#[test]
+fn a_claim_that_was_not_raised_or_is_of_another_run_of_the_switch_is_renewed() {
+    let read = |fence, raised, core: &str| {
+        let mut table = Table::new("pbx");
+        table.fenced_by(fence);
+        let text = format!(
+            r#"{{"Core-UUID":"now","variable_fipple_epoch":"4","variable_fipple_owner":"{OWNER}",
+                "variable_fipple_done":"1","variable_fipple_run":"2:3","variable_fipple_core":"{core}"}}"#
+        );
+        table.refresh("a", &ChannelDump::parse(&text).unwrap(), raised);
+        let claim = table.get("a").unwrap().claim.clone().unwrap();
+        (claim.renew, claim.running)
+    };
+    assert_eq!(read(Fence::Strict, true, "now"), (false, Some((2, 3))));
+    assert_eq!(read(Fence::Snippet, false, "now"), (true, Some((2, 3))));
+    assert_eq!(read(Fence::Strict, true, "before"), (true, None), "what ran has ended with the switch");
+    assert_eq!(read(Fence::None, false, "now"), (false, None), "only the attached node knows what runs");
+}
+
+#[test]
+fn a_command_names_its_channel_and_the_call_that_this_belongs_to() {
+    let mut table = fenced(Fence::Strict);
+    apply(&mut table, "CHANNEL_CREATE", "b", "Channel-Call-UUID: a\nvariable_fipple_call: a\n");
+    apply(&mut table, "CHANNEL_CREATE", "c", "Channel-Call-UUID: c\n");
+    let named = |channels: &[&str]| -> Vec<String> {
+        let all = table.in_epochs(channels);
+        all.into_iter().map(|one| format!("{}:{:?}", one.channel, one.epoch)).collect()
+    };
+    assert_eq!(named(&["a"]), ["a:Some(4)"]);
+    assert_eq!(named(&["b"]), ["a:Some(4)", "b:None"]);
+    assert_eq!(named(&["b", "a"]), ["a:Some(4)", "b:None"]);
+    assert_eq!(named(&["a", "c"]), ["a:Some(4)", "c:None"]);
+    assert_eq!(["a", "b", "c"].map(|uuid| table.epoch_in(uuid)), [Some(4), Some(4), None]);
 }

@@ -6,6 +6,7 @@ use tokio::time::sleep;
 
 use super::world::{FENCES, World};
 use crate::limits::COMMANDS_UNSTARTED_MAX;
+use crate::switch::Fence;
 
 fn command(json: &str) -> ChannelCommand {
     serde_json::from_str(json).unwrap()
@@ -117,6 +118,30 @@ async fn a_bridged_caller_is_played_to_at_once() {
         calls.command(&uuid, command(r#"{"action":"play","file":"long.wav"}"#)).await.unwrap();
         let info = world.channel_when(&uuid, |info| info.application.as_deref() == Some("playback")).await;
         assert!(info.bridged_to.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leg_that_a_call_has_dialled_is_commanded_like_any() {
+    for fence in FENCES {
+        let world = World::fenced(fence, 3).await;
+        world.attached().await;
+        let uuid = world.call("park").await;
+        world.channel_when(&uuid, |info| info.owner.is_some()).await;
+        let calls = world.other_than(&[]);
+        calls.command(&uuid, ChannelCommand::Bridge { to: "user/1001".to_owned() }).await.unwrap();
+        let leg = world.channel_when(&uuid, |info| info.bridged_to.is_some()).await.bridged_to.unwrap();
+        calls.command(&leg, command(r#"{"action":"set","name":"colour","value":"blue"}"#)).await.unwrap();
+        let value = calls.switch_api("pbx", &format!("uuid_getvar {leg} colour")).await.unwrap();
+        assert_eq!(value.trim(), "blue", "{fence:?}");
+        calls.command(&leg, command(r#"{"action":"play","file":"long.wav"}"#)).await.unwrap();
+        sleep(Duration::from_millis(200)).await;
+        let executions = world.record(&leg).await.executions;
+        let played = executions.iter().any(|run| run.application == "playback" && run.argument == "long.wav");
+        assert!(played || fence != Fence::Strict, "{executions:?}");
+        calls.command(&leg, command(r#"{"action":"hangup"}"#)).await.unwrap();
+        assert_eq!(world.record_at_end(&leg).await.cause, "NORMAL_CLEARING");
+        world.channel_when(&uuid, |info| info.parked && info.bridged_to.is_none()).await;
     }
 }
 

@@ -166,6 +166,31 @@ async fn a_call_that_comes_back_into_fipples_extension_begins_anew() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn calls_that_a_switch_recovers_after_its_end_go_on_under_a_new_epoch() {
+    for fence in FENCES {
+        let world = World::fenced(fence, 3).await;
+        world.attached().await;
+        let (parked, played) = (world.call("park").await, world.call("three").await);
+        for uuid in [&parked, &played] {
+            world.channel_when(uuid, |info| info.answered_at_ms.is_some() || info.owner.is_some()).await;
+            world.other_than(&[]).command(uuid, ChannelCommand::Answer).await.unwrap();
+        }
+        let before =
+            world.channel_when(&played, |info| info.application.as_deref() == Some("playback")).await;
+        sleep(Duration::from_millis(500)).await;
+        world.switch.restart(8, true).await.unwrap();
+        let info = world.channel_when(&played, |info| info.epoch > before.epoch).await;
+        assert!(info.owner.is_some(), "{fence:?}: {info:?}");
+        let record = world.record_at_end(&played).await;
+        assert_eq!(record.cause, "USER_BUSY", "{fence:?}: the flow goes on to its end");
+        world.channel_when(&parked, |info| info.epoch > 1).await;
+        let hang_up = ChannelCommand::Hangup { cause: None };
+        world.other_than(&[]).command(&parked, hang_up).await.unwrap();
+        assert_eq!(world.record_at_end(&parked).await.cause, "NORMAL_CLEARING");
+    }
+}
+
 fn hex(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
