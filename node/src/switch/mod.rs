@@ -15,6 +15,7 @@ mod fallback;
 pub(crate) mod fence;
 mod gate;
 pub(crate) mod identifiers;
+mod keys;
 mod lease;
 mod login;
 mod originate;

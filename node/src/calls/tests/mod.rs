@@ -4,5 +4,7 @@ mod commands;
 mod failover;
 mod fencing;
 mod flows;
+mod keys;
 mod leases;
+mod trace;
 mod world;
