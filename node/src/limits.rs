@@ -256,21 +256,19 @@ pub const SWITCH_PENDING_JOBS: usize = 1_024;
 /// be 32 MiB, so a few large ones count like many small ones.
 pub const SWITCH_OUTGOING_MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// How often the gate is read, in milliseconds, which also shows that the command connection lives. A node that
-/// lost its gate hears of it after this time at the latest.
-pub const GATE_CHECK_MS: u64 = 2_000;
+pub use fipple_protocol::limits::{GATE_CHECK_MS, GATE_PATIENCE_MS, GATE_UNREAD_MS};
 
-/// How long the gate may go unread because too many commands wait, in milliseconds. A switch that lives has answered
-/// all of them within [`SWITCH_REPLY_TIMEOUT_MS`]; this is twice as long.
-pub const GATE_UNREAD_MS: u64 = 2 * SWITCH_REPLY_TIMEOUT_MS;
+/// Commands about the gate for which there is room where [`SWITCH_PENDING_COMMANDS`] wait: one reading, and answers to a
+/// question of every other node that reaches the switch.
+pub const GATE_COMMANDS_RESERVED: usize = 64;
+
+/// What was heard over a switch and waits for the gate's task, which takes microseconds for each: some rounds of questions
+/// of every node that reaches the switch. What comes beyond is lost, as hints may be.
+pub const GATE_HEARD_MAX: usize = 256;
 
 /// How often the event connection is proved alive, in milliseconds, by subscribing once more to an event that it
 /// is subscribed to: that is answered like any command, and unlike an `api` delays no event.
 pub const EVENTS_CHECK_MS: u64 = 10_000;
-
-/// How long a free gate is left to the node that should take it first, in milliseconds. That one takes it within
-/// two of its checks unless something is wrong with it.
-pub const GATE_PATIENCE_MS: u64 = 3 * GATE_CHECK_MS;
 
 /// How long a node that nobody has heard of yet counts as alive, in milliseconds from this node's start: a gate or
 /// a call that names it may be its own. Gossip has met everybody within a few of its rounds of 1 s.
@@ -524,7 +522,3 @@ pub const UNSTARTED_FORGOTTEN_MS: u64 = 5_000;
 /// Calls that one command of the fence script takes or raises at most: each is locked for about a millisecond, and the last
 /// of them waits for all others.
 pub const SCRIPT_CALLS_MAX: usize = 250;
-
-/// How late the first command of a call's new owner may come to count as part of the takeover, in milliseconds: a takeover
-/// takes some seconds at worst, and a caller who waits for a person's command says nothing of it.
-pub const TAKEOVER_COUNTED_MS: u64 = 60_000;

@@ -11,9 +11,6 @@ pub const PEER_FRAME_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// peers cannot keep the largest answer of each.
 pub const PEER_BUFFER_KEPT_BYTES: usize = 64 * 1024;
 
-/// The longest idempotency key, in bytes: what other services of the field take (Stripe, PayPal).
-pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
-
 // --- Event Socket, from a switch ---
 
 /// The longest header block of a frame, in bytes. The largest recorded one is the answer to an outbound `connect`,
@@ -151,8 +148,7 @@ pub const GATE_CHECK_MS: u64 = 2_000;
 pub const GATE_UNREAD_MS: u64 = 3 * GATE_CHECK_MS;
 
 /// How long a free gate is left to the node that should take it first, in milliseconds; and how long one that is held by a
-/// node which says that it cannot reach the switch, or which nobody has met. The first takes it within two of its checks
-/// unless something is wrong with it, and a connection that was cut is made again sooner.
+/// node which nobody has met. The first takes it within two of its checks unless something is wrong with it.
 pub const GATE_PATIENCE_MS: u64 = 3 * GATE_CHECK_MS;
 
 /// How long a holder has to answer, in milliseconds. An event is there in 17 to 54 ms (`takeover/README.md`), and as many

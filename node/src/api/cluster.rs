@@ -1,6 +1,6 @@
 //! `/v2/cluster`: members and switches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -10,9 +10,8 @@ use serde::Serialize;
 use super::ApiState;
 use super::body::{Data, SwitchApiCommand};
 use super::envelope::{Failure, Success};
-use super::idempotency::NoKey;
 use super::path::Segment;
-use crate::cluster::{Member, MemberState, Members, SwitchLink};
+use crate::cluster::{Member, MemberState, Members, SwitchLink, SwitchTrouble};
 use crate::switch::Fence;
 
 /// A member as REST shows it.
@@ -57,6 +56,8 @@ enum Entry<'a> {
 struct MemberSwitch<'a> {
     name: &'a str,
     link: &'static str,
+    /// Why it cannot be reached from there, where it cannot.
+    trouble: Option<&'static str>,
 }
 
 /// `GET /v2/cluster/members`
@@ -104,17 +105,13 @@ fn member_entry(member: &Member, local: NodeId, enrolled_at_ms: Option<u64>) -> 
         version: &member.version,
         started_at_ms: member.started_at_ms,
         switches: switches
-            .map(|fact| MemberSwitch { name: &fact.name, link: link_word(fact.link) })
+            .map(|fact| MemberSwitch {
+                name: &fact.name,
+                link: fact.link.word(),
+                trouble: fact.trouble.map(SwitchTrouble::word),
+            })
             .collect(),
         enrolled_at_ms,
-    }
-}
-
-fn link_word(link: SwitchLink) -> &'static str {
-    match link {
-        SwitchLink::Unreachable => "unreachable",
-        SwitchLink::Standby => "standby",
-        SwitchLink::Attached => "attached",
     }
 }
 
@@ -125,12 +122,15 @@ struct SwitchEntry<'a> {
     zone: &'a str,
     /// Where the attached node reaches it; if none is attached, where some node looks for it.
     address: &'a str,
-    /// `attached`; `detached`: reachable, and nobody has attached yet; `unreachable`.
+    /// `attached`; `detached`: reachable, and nobody has attached yet; and where no node reaches it, what the nodes know of
+    /// why: `shut_down`, `crashed`, `silent`, `refused`, `not_running`, `unusable`, or `unreachable` where none knows.
     state: &'static str,
     /// The node that hears its events and carries its commands.
     attached_to: Option<String>,
     /// How the switch keeps a stale controller away: `strict`, `snippet` or `none`, as the attached node found it.
     fence: Option<&'static str>,
+    /// When the attached node last found it to be another run than before, in Unix milliseconds.
+    restarted_at_ms: Option<u64>,
     /// All nodes that reach it.
     reachable_from: Vec<String>,
 }
@@ -144,6 +144,7 @@ pub(super) async fn switches(State(state): State<Arc<ApiState>>) -> Result<Succe
 /// Every switch once, from what the members say. Those that are down say nothing any more.
 fn switch_entries(members: &Members) -> Vec<SwitchEntry<'_>> {
     let mut entries: BTreeMap<&str, SwitchEntry<'_>> = BTreeMap::new();
+    let mut troubles: BTreeMap<&str, BTreeSet<SwitchTrouble>> = BTreeMap::new();
     for member in members.all.values() {
         for fact in &member.switches {
             let entry = entries.entry(&fact.name).or_insert_with(|| SwitchEntry {
@@ -153,9 +154,14 @@ fn switch_entries(members: &Members) -> Vec<SwitchEntry<'_>> {
                 state: "unreachable",
                 attached_to: None,
                 fence: None,
+                restarted_at_ms: None,
                 reachable_from: Vec::new(),
             });
-            if member.state == MemberState::Down || fact.link == SwitchLink::Unreachable {
+            if member.state == MemberState::Down {
+                continue;
+            }
+            if fact.link == SwitchLink::Unreachable {
+                troubles.entry(&fact.name).or_default().extend(fact.trouble);
                 continue;
             }
             entry.reachable_from.push(member.id.to_string());
@@ -164,10 +170,16 @@ fn switch_entries(members: &Members) -> Vec<SwitchEntry<'_>> {
                 entry.address = &fact.address;
                 entry.attached_to = Some(member.id.to_string());
                 entry.fence = fact.fence.map(Fence::word);
+                entry.restarted_at_ms = fact.restarted_at_ms;
             } else if entry.attached_to.is_none() {
                 entry.state = "detached";
             }
         }
+    }
+    for entry in entries.values_mut().filter(|entry| entry.reachable_from.is_empty()) {
+        // What one knows of its end, another that came later cannot know.
+        let troubles = troubles.get(entry.name).into_iter().flatten();
+        entry.state = troubles.min().map_or(SwitchLink::Unreachable.word(), |trouble| trouble.word());
     }
     entries.into_values().collect()
 }
@@ -182,7 +194,6 @@ struct SwitchApiResult {
 pub(super) async fn switch_api(
     State(state): State<Arc<ApiState>>,
     Segment(name): Segment,
-    _: NoKey,
     Data(api): Data<SwitchApiCommand>,
 ) -> Result<Success, Failure> {
     let result = state.calls.switch_api(&name, &api.command).await?;
@@ -201,6 +212,9 @@ mod tests {
             address: format!("10.0.0.{number}:8021"),
             link,
             fence: (link == SwitchLink::Attached).then_some(Fence::Strict),
+            trouble: None,
+            run: None,
+            restarted_at_ms: None,
         };
         Member {
             id: NodeId::from_bytes([number; 16]),

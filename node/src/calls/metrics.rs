@@ -4,8 +4,8 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::control_metrics::{ControlMetrics, SwitchControl};
 use crate::metrics::{Counter, Family, Gauge};
+use crate::switch::metrics::{GateCounters, GateMetrics};
 
 /// Of all switches and calls of this node. Cloning yields the same figures.
 #[derive(Clone, Debug)]
@@ -16,8 +16,9 @@ pub struct CallMetrics {
     channels: Family<SwitchLabel, Gauge>,
     attached: Family<SwitchLabel, Gauge>,
     attachments: Family<SwitchLabel, Counter>,
-    control: ControlMetrics,
+    takeovers: Family<SwitchLabel, Counter>,
     lease_renewals_failed: Family<SwitchLabel, Counter>,
+    gates: GateMetrics,
     /// Commands for channels that were asked of this node.
     pub(crate) commands: Counter,
     /// Those of them that were refused or timed out.
@@ -37,8 +38,9 @@ pub(crate) struct SwitchMetrics {
     pub(crate) channels: Gauge,
     pub(crate) attached: Gauge,
     pub(crate) attachments: Counter,
-    pub(crate) control: SwitchControl,
+    pub(crate) takeovers: Counter,
     pub(crate) lease_renewals_failed: Counter,
+    pub(crate) gate: GateCounters,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
@@ -59,8 +61,9 @@ impl Default for CallMetrics {
             channels: Family::default(),
             attached: Family::default(),
             attachments: Family::default(),
-            control: ControlMetrics::default(),
+            takeovers: Family::default(),
             lease_renewals_failed: Family::default(),
+            gates: GateMetrics::default(),
             commands: Counter::default(),
             commands_failed: Counter::default(),
             command_seconds: Histogram::new(COMMAND_SECONDS),
@@ -79,8 +82,10 @@ impl CallMetrics {
         family("fipple_switch_received_bytes", "Bytes that came from a switch", &self.bytes_received);
         family("fipple_switch_gaps", "Events that could not be read, stored or sent on", &self.gaps);
         family("fipple_switch_attachments", "How often this node attached to a switch", &self.attachments);
+        family("fipple_call_takeovers", "Calls that this node gave to another owner", &self.takeovers);
         let help = "Renewals of leases that failed: calls go to the fallback if it lasts";
         family("fipple_lease_renewals_failed", help, &self.lease_renewals_failed);
+        self.gates.register(registry);
         registry.register("fipple_switch_channels", "Channels of an attached switch", self.channels.clone());
         let help = "1 where this node is attached to the switch";
         registry.register("fipple_switch_attached", help, self.attached.clone());
@@ -94,7 +99,6 @@ impl CallMetrics {
         let help = "How long commands for channels took";
         registry.register("fipple_command_seconds", help, self.command_seconds.clone());
         registry.register("fipple_calls_owned", "Calls that this node owns", self.owned.clone());
-        self.control.register(registry);
     }
 
     /// The figures of one switch.
@@ -107,8 +111,9 @@ impl CallMetrics {
             channels: self.channels.get_or_create(&label),
             attached: self.attached.get_or_create(&label),
             attachments: self.attachments.get_or_create(&label),
-            control: self.control.switch(name),
+            takeovers: self.takeovers.get_or_create(&label),
             lease_renewals_failed: self.lease_renewals_failed.get_or_create(&label),
+            gate: self.gates.switch(name),
         }
     }
 }

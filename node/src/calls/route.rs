@@ -5,15 +5,12 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use fipple_protocol::NodeId;
-use fipple_protocol::peer::{
-    ChannelCommand, ChannelInfo, IdempotencyKey, OriginateCommand, Refusal, Request, Response,
-};
+use fipple_protocol::peer::{ChannelCommand, ChannelInfo, OriginateCommand, Refusal, Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::attached::accepted;
 use super::locations::{Location, Locations};
-use super::trace::{Part, What};
 use super::{Calls, Running, lock};
 use crate::cluster::{Member, MemberState, Members, SwitchLink};
 use crate::limits::{
@@ -23,24 +20,6 @@ use crate::limits::{
 use crate::switch::Fence;
 use crate::switch::attachment::originate_deadline;
 use crate::switch::identifiers::random_id;
-
-/// What came of a command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commanded {
-    /// The switch's own words.
-    pub result: String,
-    /// Nothing was done now: the command had run already, under the same key.
-    pub repeated: bool,
-}
-
-/// A call that there is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Originated {
-    /// Its A leg.
-    pub uuid: String,
-    /// Nothing was done now: the call had been started already, under the same key.
-    pub repeated: bool,
-}
 
 /// What came of looking for a channel once.
 enum Search {
@@ -64,15 +43,7 @@ impl Calls {
         self.locate(&running, channel, deadline).await.map(|(info, _)| info)
     }
 
-    /// As [`Calls::command_once`], without a key. What the switch said.
-    ///
-    /// # Errors
-    /// Why it was not done; `TimedOut` if it may have been.
-    pub async fn command(&self, channel: &str, command: ChannelCommand) -> Result<String, Refusal> {
-        self.command_once(channel, command, None).await.map(|commanded| commanded.result)
-    }
-
-    /// Runs a command on a channel, wherever it is and whoever owns its call; once for a key.
+    /// Runs a command on a channel, wherever it is and whoever owns its call. What the switch said.
     ///
     /// It is tried until [`COMMAND_DEADLINE_MS`] has passed where a node on the way has failed, and never run twice:
     /// after an attempt of which nobody knows what came, only commands are tried again that may run twice without
@@ -80,15 +51,9 @@ impl Calls {
     ///
     /// # Errors
     /// Why it was not done; `TimedOut` if it may have been.
-    pub async fn command_once(
-        &self,
-        channel: &str,
-        command: ChannelCommand,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Commanded, Refusal> {
+    pub async fn command(&self, channel: &str, command: ChannelCommand) -> Result<String, Refusal> {
         let begun = Instant::now();
-        let deadline = begun + Duration::from_millis(COMMAND_DEADLINE_MS);
-        let result = self.carry(channel, &command, key, deadline).await;
+        let result = self.carry(channel, &command, begun + Duration::from_millis(COMMAND_DEADLINE_MS)).await;
         let metrics = &self.inner.metrics;
         metrics.commands.inc();
         metrics.command_seconds.observe(begun.elapsed().as_secs_f64());
@@ -98,51 +63,15 @@ impl Calls {
         result
     }
 
-    /// As [`Calls::originate_once`], without a key. Its A leg's uuid.
+    /// Starts a call; its A leg's uuid, once it is answered.
     ///
     /// # Errors
     /// Why there is none.
     pub async fn originate(&self, originate: OriginateCommand) -> Result<String, Refusal> {
-        self.originate_once(originate, None).await.map(|originated| originated.uuid)
-    }
-
-    /// Starts a call, once for a key; its A leg's uuid, once it is answered. One that was started under the same key
-    /// before may still ring.
-    ///
-    /// # Errors
-    /// Why there is none. With a key also if it cannot be said whether there is one already.
-    pub async fn originate_once(
-        &self,
-        originate: OriginateCommand,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Originated, Refusal> {
         let running = self.running()?;
-        let uuid = key.map(IdempotencyKey::call_uuid);
-        let started = match &uuid {
-            Some(uuid) => self.started(&running, uuid).await?,
-            None => None,
-        };
-        let (switch, node) = match started {
-            Some(there) => there,
-            None => running.attached_to(originate.switch.as_deref()).await?,
-        };
+        let (switch, node) = running.attached_to(originate.switch.as_deref()).await?;
         let deadline = originate_deadline(&originate);
-        let request = Request::Originate { switch, originate, uuid: uuid.clone() };
-        match (text(running.peers.request(node, request, deadline).await), uuid) {
-            (Err(Refusal::Repeated { .. }), Some(uuid)) => Ok(Originated { uuid, repeated: true }),
-            (started, _) => started.map(|uuid| Originated { uuid, repeated: false }),
-        }
-    }
-
-    /// The switch that has a call under this uuid, and the node attached to it. Any attached switch would do for a new
-    /// call, but an earlier request under the same key may have chosen another one.
-    async fn started(&self, running: &Running, uuid: &str) -> Result<Option<(String, NodeId)>, Refusal> {
-        let deadline = Instant::now() + Duration::from_millis(COMMAND_DEADLINE_MS);
-        match self.locate(running, uuid, deadline).await {
-            Ok((_, location)) => Ok(Some((location.switch, location.attached))),
-            Err(Refusal::UnknownChannel { .. }) => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+        text(running.peers.request(node, Request::Originate { switch, originate }, deadline).await)
     }
 
     /// Runs any API command of a switch; its whole result.
@@ -160,14 +89,10 @@ impl Calls {
         &self,
         channel: &str,
         command: &ChannelCommand,
-        key: Option<&IdempotencyKey>,
         deadline: Instant,
-    ) -> Result<Commanded, Refusal> {
+    ) -> Result<String, Refusal> {
         let running = self.running()?;
-        let id = match key {
-            Some(key) => key.command_id(channel),
-            None => random_id(&self.inner.host)?,
-        };
+        let id = random_id(&self.inner.host)?;
         let mut known = self.locations().get(channel);
         // The attached node of an attempt that may have succeeded, and when that node was started.
         let mut maybe_done_by = None;
@@ -185,25 +110,16 @@ impl Calls {
             {
                 return Err(Refusal::clone(refusal));
             }
-            let answer = running.attempt(&location, channel, command, id, deadline).await;
-            running.trace.note(&location.call, What::of_command(id, command, Part::Asked, &answer));
-            let refusal = match answer {
-                Ok(result) => {
+            let refusal = match running.attempt(&location, channel, command, id, deadline).await {
+                Ok(text) => {
                     self.locations().put(channel, location);
-                    return Ok(Commanded { result, repeated: false });
-                }
-                // Where an attempt of ours was lost, it was that one.
-                Err(Refusal::Repeated { .. }) => {
-                    self.locations().put(channel, location);
-                    return Ok(Commanded { result: String::new(), repeated: maybe_done_by.is_none() });
+                    return Ok(text);
                 }
                 Err(refusal) => refusal,
             };
             self.locations().forget(channel);
             match &refusal {
-                Refusal::InvalidArgument { .. }
-                | Refusal::SwitchRefused { .. }
-                | Refusal::KeyReused { .. } => return Err(refusal),
+                Refusal::InvalidArgument { .. } | Refusal::SwitchRefused { .. } => return Err(refusal),
                 Refusal::UnknownChannel { .. } if !was_known => return Err(refusal),
                 Refusal::TimedOut { .. } => maybe_done_by = Some((refusal.clone(), attached)),
                 _ => {}

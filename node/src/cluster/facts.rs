@@ -246,6 +246,9 @@ mod tests {
             address,
             link: SwitchLink::Standby,
             fence: None,
+            trouble: None,
+            run: None,
+            restarted_at_ms: None,
         }
     }
 

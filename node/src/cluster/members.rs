@@ -85,6 +85,15 @@ pub struct SwitchFact {
     /// The fence that the switch has, as the attached node found it.
     #[n(4)]
     pub fence: Option<Fence>,
+    /// Why it cannot be reached from there, where it cannot.
+    #[n(5)]
+    pub trouble: Option<SwitchTrouble>,
+    /// Which run of the switch the node is, or was last, connected to: the first bytes of its `Core-UUID`.
+    #[n(6)]
+    pub run: Option<u64>,
+    /// When the node last found it to be another run than before, in Unix milliseconds by the node's clock.
+    #[n(7)]
+    pub restarted_at_ms: Option<u64>,
 }
 
 /// How a node stands to a switch.
@@ -100,4 +109,68 @@ pub enum SwitchLink {
     /// This node is attached: it hears the switch's events and carries its commands.
     #[n(2)]
     Attached,
+}
+
+/// Why a node cannot use a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum SwitchTrouble {
+    /// It has said that it is shut down (`SHUTDOWN`, or in its last words).
+    #[n(0)]
+    ShutDown,
+    /// The connection ended without a word: the process was killed, or something between has reset it.
+    #[n(1)]
+    Crashed,
+    /// It does not answer in time: its power or the network is gone, or it is frozen.
+    #[n(2)]
+    Silent,
+    /// It refuses the password, or its ACL the node's address.
+    #[n(3)]
+    Refused,
+    /// Its machine answers, and nothing listens at its address.
+    #[n(4)]
+    NotRunning,
+    /// It answers, and something is wrong with it, or with what is configured; the log says what.
+    #[n(5)]
+    Unusable,
+}
+
+impl SwitchLink {
+    /// The word for it in REST, on the command line and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Standby => "standby",
+            Self::Attached => "attached",
+        }
+    }
+}
+
+impl SwitchTrouble {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::ShutDown, Self::Crashed, Self::Silent, Self::Refused, Self::NotRunning, Self::Unusable];
+
+    /// The word for it in REST, on the command line and in the log.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ShutDown => "shut_down",
+            Self::Crashed => "crashed",
+            Self::Silent => "silent",
+            Self::Refused => "refused",
+            Self::NotRunning => "not_running",
+            Self::Unusable => "unusable",
+        }
+    }
+
+    /// What is known of a switch of which this was known, after another attempt to connect has failed like this. How it
+    /// ended says more than that nothing is there any more.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        match (self, next) {
+            (Self::ShutDown, Self::NotRunning | Self::Silent | Self::Crashed) => Self::ShutDown,
+            (Self::Crashed, Self::NotRunning) => Self::Crashed,
+            (_, next) => next,
+        }
+    }
 }

@@ -50,7 +50,7 @@ use time::Time;
 
 pub use identity::Identity;
 pub(crate) use identity::node_id;
-pub use members::{Member, MemberState, Members, SwitchFact, SwitchLink};
+pub use members::{Member, MemberState, Members, SwitchFact, SwitchLink, SwitchTrouble};
 pub use metrics::Metrics;
 
 /// How a node takes part in its cluster.

@@ -455,6 +455,9 @@ async fn switches_are_gossiped() {
         address: "192.0.2.1:8021".into(),
         link: SwitchLink::Attached,
         fence: Some(Fence::Strict),
+        trouble: None,
+        run: None,
+        restarted_at_ms: None,
     };
     second.cluster.publish_switches(vec![fact.clone()]);
     let id = second.id();

@@ -14,14 +14,17 @@ use fipple_protocol::peer::Refusal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::SwitchConfig;
 use super::identifiers::random_uuid;
 use super::login::connect_and_log_in;
+use super::loss::Loss;
 use crate::calls::metrics::SwitchMetrics;
+use crate::cluster::SwitchTrouble;
 use crate::limits::{
-    SWITCH_OUTGOING_MAX_BYTES, SWITCH_PENDING_COMMANDS, SWITCH_PENDING_JOBS, SWITCH_REPLY_TIMEOUT_MS,
+    GATE_COMMANDS_RESERVED, SWITCH_OUTGOING_MAX_BYTES, SWITCH_PENDING_COMMANDS, SWITCH_PENDING_JOBS,
+    SWITCH_REPLY_TIMEOUT_MS,
 };
 use crate::net::{BoxStream, Host};
 
@@ -43,7 +46,7 @@ struct Shared {
     /// Bytes wait in `Queues::outgoing`.
     outgoing: Notify,
     /// Why the connection is lost, once it is.
-    lost: watch::Sender<Option<String>>,
+    lost: watch::Sender<Option<Loss>>,
 }
 
 #[derive(Default)]
@@ -53,6 +56,16 @@ struct Queues {
     replies: VecDeque<oneshot::Sender<String>>,
     jobs: BTreeMap<String, oneshot::Sender<String>>,
     lost: bool,
+    permit: Permit,
+}
+
+/// Whether commands may leave.
+#[derive(Clone, Copy, Default)]
+enum Permit {
+    #[default]
+    Always,
+    /// Not before this connection's node has read that it holds the gate, and for a limited time after that.
+    Until(Option<Instant>),
 }
 
 /// A reply that is on its way.
@@ -65,13 +78,13 @@ impl Connection {
     /// Connects and logs in. Events other than the results of jobs go to `sink`.
     ///
     /// # Errors
-    /// What went wrong and what to look at, for the operator's log.
+    /// What went wrong.
     pub(super) async fn open(
         host: &Host,
         config: &SwitchConfig,
         metrics: SwitchMetrics,
         sink: EventSink,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Loss> {
         let (stream, decoder) = connect_and_log_in(host, config).await?;
         Ok(Self::over(stream, decoder, &config.name, host, metrics, sink))
     }
@@ -101,12 +114,24 @@ impl Connection {
     }
 
     /// Waits until the connection is lost, and says why.
-    pub(super) async fn lost(&self) -> String {
+    pub(super) async fn lost(&self) -> Loss {
         let mut lost = self.shared.lost.subscribe();
-        match lost.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => "the connection was given up".to_owned(),
-        }
+        let loss = match lost.wait_for(Option::is_some).await {
+            Ok(loss) => loss.clone(),
+            Err(_) => None,
+        };
+        loss.unwrap_or_else(|| Loss::new(SwitchTrouble::Unusable, "the connection was given up"))
+    }
+
+    /// Why the connection is lost, if it is.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        self.shared.lost.borrow().clone()
+    }
+
+    /// Lets commands leave until then and not after, and none where there is no such time; only those about the gate
+    /// itself always do. A node that stood still finds this out here, whoever of it is the first to command.
+    pub(super) fn permit_until(&self, until: Option<Instant>) {
+        self.shared.queues().permit = Permit::Until(until);
     }
 
     /// Gives commands to the switch in this order and nothing between them. Their replies can be awaited.
@@ -114,12 +139,30 @@ impl Connection {
     /// # Errors
     /// Nothing was sent.
     pub(super) fn send(&self, commands: &[Command<'_>]) -> Result<Vec<Pending>, Refusal> {
+        self.enqueue(commands, false)
+    }
+
+    /// Gives a command about the gate to the switch, for which there is room when others are refused.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub(super) fn send_for_gate(&self, command: Command<'_>) -> Result<Pending, Refusal> {
+        let pending = self.enqueue(&[command], true)?.pop();
+        pending.ok_or_else(|| self.shared.unavailable())
+    }
+
+    fn enqueue(&self, commands: &[Command<'_>], for_gate: bool) -> Result<Vec<Pending>, Refusal> {
         let mut queues = self.shared.queues();
         if queues.lost {
             return Err(self.shared.unavailable());
         }
-        if queues.replies.len() + commands.len() > SWITCH_PENDING_COMMANDS
-            || queues.outgoing.len() > SWITCH_OUTGOING_MAX_BYTES
+        if !for_gate && !queues.permit.is_valid() {
+            let detail = "this node has not read lately that it holds the gate".to_owned();
+            return Err(Refusal::SwitchUnavailable { switch: self.shared.switch.clone(), detail });
+        }
+        let reserved = if for_gate { GATE_COMMANDS_RESERVED } else { 0 };
+        if queues.replies.len() + commands.len() > SWITCH_PENDING_COMMANDS + reserved
+            || (queues.outgoing.len() > SWITCH_OUTGOING_MAX_BYTES && !for_gate)
         {
             let detail = format!("{} commands wait for switch {}", queues.replies.len(), self.shared.switch);
             return Err(Refusal::Overloaded { detail });
@@ -192,6 +235,15 @@ impl Connection {
     }
 }
 
+impl Permit {
+    fn is_valid(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Until(until) => until.is_some_and(|until| Instant::now() < until),
+        }
+    }
+}
+
 impl Pending {
     /// Waits for the reply.
     ///
@@ -228,12 +280,12 @@ impl Shared {
     }
 
     fn unavailable(&self) -> Refusal {
-        let detail = self.lost.borrow().clone().unwrap_or_default();
+        let detail = self.lost.borrow().as_ref().map(Loss::to_string).unwrap_or_default();
         Refusal::SwitchUnavailable { switch: self.switch.clone(), detail }
     }
 
     /// Ends everything that waits: what was sent may or may not have run.
-    fn give_up(&self, reason: String) {
+    fn give_up(&self, loss: Loss) {
         {
             let mut queues = self.queues();
             *queues = Queues { lost: true, ..Queues::default() };
@@ -241,7 +293,7 @@ impl Shared {
         self.lost.send_if_modified(|lost| {
             let first = lost.is_none();
             if first {
-                *lost = Some(reason);
+                *lost = Some(loss);
             }
             first
         });
@@ -261,7 +313,7 @@ struct GiveUp<'a>(&'a Shared);
 
 impl Drop for GiveUp<'_> {
     fn drop(&mut self) {
-        self.0.give_up("the task that served it has ended".to_owned());
+        self.0.give_up(Loss::new(SwitchTrouble::Unusable, "the task that served the connection has ended"));
     }
 }
 
@@ -272,8 +324,8 @@ async fn read(
     mut sink: EventSink,
 ) {
     let _panicked = GiveUp(&shared);
-    let reason = read_until_lost(&shared, &mut socket, &mut decoder, &mut sink).await;
-    shared.give_up(reason);
+    let loss = read_until_lost(&shared, &mut socket, &mut decoder, &mut sink).await;
+    shared.give_up(loss);
 }
 
 async fn read_until_lost(
@@ -281,32 +333,41 @@ async fn read_until_lost(
     socket: &mut (impl AsyncRead + Unpin),
     decoder: &mut Decoder,
     sink: &mut EventSink,
-) -> String {
+) -> Loss {
+    let mut shutting_down = false;
     loop {
         loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => {
-                    if let Some(reason) = take_frame(shared, frame, sink) {
-                        return reason;
+                    if let Some(loss) = take_frame(shared, frame, sink, &mut shutting_down) {
+                        return loss;
                     }
                 }
                 Ok(None) => break,
-                Err(error) => return error.to_string(),
+                Err(error) => return Loss::new(SwitchTrouble::Unusable, error),
             }
         }
         match socket.read(decoder.space()).await {
-            Ok(0) => return "the switch closed the connection".to_owned(),
+            Ok(0) | Err(_) if shutting_down => return Loss::shut_down(),
+            Ok(0) => {
+                return Loss::new(SwitchTrouble::Crashed, "the switch closed the connection without a word");
+            }
             Ok(bytes) => {
                 shared.metrics.bytes_received.inc_by(bytes as u64);
                 decoder.filled(bytes);
             }
-            Err(error) => return error.to_string(),
+            Err(error) => return Loss::of_connection(&error),
         }
     }
 }
 
 /// Gives a frame to who waits for it. Returns why the connection ends, if it does.
-fn take_frame(shared: &Shared, mut frame: Frame<'_>, sink: &mut EventSink) -> Option<String> {
+fn take_frame(
+    shared: &Shared,
+    mut frame: Frame<'_>,
+    sink: &mut EventSink,
+    shutting_down: &mut bool,
+) -> Option<Loss> {
     match frame.kind() {
         FrameKind::CommandReply => {
             shared.reply(frame.reply_text().map(|text| text.text().into_owned()).unwrap_or_default());
@@ -318,14 +379,19 @@ fn take_frame(shared: &Shared, mut frame: Frame<'_>, sink: &mut EventSink) -> Op
                 Ok(event) if event.name().is_some_and(|name| name.is("BACKGROUND_JOB")) => {
                     job_done(shared, event)
                 }
-                Ok(event) => sink(event),
+                Ok(event) => {
+                    *shutting_down |= event.name().is_some_and(|name| name.is("SHUTDOWN"));
+                    sink(event);
+                }
                 Err(error) => {
                     shared.metrics.gaps.inc();
                     tracing::warn!(switch = shared.switch, "an event cannot be read: {error}");
                 }
             }
         }
-        FrameKind::DisconnectNotice => return Some("the switch ended the connection".to_owned()),
+        FrameKind::DisconnectNotice => {
+            return Some(if *shutting_down { Loss::shut_down() } else { Loss::of_notice(frame.body()) });
+        }
         _ => {}
     }
     None
@@ -345,7 +411,7 @@ fn job_done(shared: &Shared, event: Event<'_>) {
 async fn write(shared: Arc<Shared>, mut socket: WriteHalf<BoxStream>) {
     let _panicked = GiveUp(&shared);
     if let Err(error) = write_until_lost(&shared, &mut socket).await {
-        shared.give_up(format!("writing failed: {error}"));
+        shared.give_up(Loss::of_connection(&error));
     }
 }
 

@@ -1,11 +1,7 @@
 use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream};
 
-use fipple_protocol::NodeId;
-
-use super::super::gate::Gate;
 use super::*;
 use crate::calls::CallMetrics;
-use crate::limits::GATE_UNREAD_MS;
 
 /// A switch that says what the test tells it to.
 pub(in crate::switch) struct Script(BufReader<DuplexStream>);
@@ -98,7 +94,7 @@ async fn a_lost_connection_leaves_nobody_waiting() {
         drop(script);
     });
     assert!(matches!(reply, Err(Refusal::TimedOut { .. })), "it may have run: {reply:?}");
-    assert!(connection.lost().await.contains("clos"));
+    assert_eq!(connection.lost().await.trouble, SwitchTrouble::Crashed);
     let refusal = connection.api("status").await.unwrap_err();
     assert!(matches!(refusal, Refusal::SwitchUnavailable { .. }), "this one has not: {refusal}");
 }
@@ -126,40 +122,59 @@ async fn a_panic_over_an_event_ends_the_connection() {
         matches!(reply, Err(Refusal::TimedOut { detail }) if detail.contains("lost")),
         "nobody waits for it"
     );
-    assert!(connection.lost().await.contains("ended"));
+    assert_eq!(connection.lost().await.trouble, SwitchTrouble::Unusable);
+}
+
+#[tokio::test]
+async fn commands_about_the_gate_have_room_where_others_have_none() {
+    let (connection, mut script) = connected();
+    let mut waiting = Vec::new();
+    for _ in 0..SWITCH_PENDING_COMMANDS {
+        waiting.extend(connection.send(&[Command::Api("status")]).unwrap());
+    }
+    assert!(matches!(connection.send(&[Command::Api("status")]), Err(Refusal::Overloaded { .. })));
+    let gate = connection.send_for_gate(Command::Api("hash")).unwrap();
+    for _ in 0..SWITCH_PENDING_COMMANDS {
+        script.respond("UP").await;
+    }
+    script.respond("held").await;
+    assert_eq!(gate.reply().await.unwrap(), "held");
+    let reserved = (0..).map_while(|_| connection.send_for_gate(Command::Api("hash")).ok());
+    assert!(
+        reserved.take(2 * SWITCH_PENDING_COMMANDS).count()
+            <= SWITCH_PENDING_COMMANDS + GATE_COMMANDS_RESERVED
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_of_commands_costs_the_gate_only_if_it_stays_full() {
+async fn no_command_but_the_gates_leaves_without_a_permit_or_after_its_time() {
     let (connection, mut script) = connected();
-    let node = NodeId::from_bytes([1; 16]);
-    let (gate, ()) = tokio::join!(Gate::of(&connection, node), script.respond("c0de-1"));
-    let gate = gate.unwrap();
-    let mut lost = std::pin::pin!(gate.lost(&connection));
-    let fill = || {
-        let send = |_| connection.send(&[Command::Api("status")]);
-        (0..SWITCH_PENDING_COMMANDS).map_while(|number| send(number).ok()).flatten().collect::<Vec<_>>()
+    let refused = |connection: &Connection| {
+        matches!(connection.send(&[Command::Api("status")]), Err(Refusal::SwitchUnavailable { .. }))
     };
-    let waiting = fill();
-    assert!(timeout(Duration::from_millis(GATE_UNREAD_MS - 1_000), &mut lost).await.is_err());
-    for _ in 0..waiting.len() {
-        script.respond("UP").await;
+    connection.permit_until(None);
+    assert!(refused(&connection));
+    connection.permit_until(Some(Instant::now() + Duration::from_secs(6)));
+    assert!(!refused(&connection));
+    assert_eq!(script.heard().await, "api status");
+    // Nobody has told the connection that the time is over.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(refused(&connection));
+    connection.send_for_gate(Command::Api("hash")).unwrap();
+    assert_eq!(script.heard().await, "api hash");
+}
+
+#[tokio::test]
+async fn a_switch_that_says_why_it_ends_is_told_from_one_that_does_not() {
+    const NOTICE: &str =
+        "Content-Type: text/disconnect-notice\nContent-Length: 31\n\nThe system is being shut down.\n";
+    const SHUTDOWN: &str = "Content-Length: 22\nContent-Type: text/event-plain\n\nEvent-Name: SHUTDOWN\n\n";
+    for (said, trouble) in
+        [(NOTICE, SwitchTrouble::ShutDown), (SHUTDOWN, SwitchTrouble::ShutDown), ("", SwitchTrouble::Crashed)]
+    {
+        let (connection, mut script) = connected();
+        script.say(said).await;
+        drop(script);
+        assert_eq!(connection.lost().await.trouble, trouble, "{said:?}");
     }
-    let answered = async {
-        while !script.heard().await.starts_with("api hash select/") {}
-        script.respond(&node.to_string()).await;
-    };
-    tokio::select! {
-        biased;
-        reason = &mut lost => panic!("{reason}"),
-        () = answered => {}
-    }
-    tokio::select! {
-        biased;
-        reason = &mut lost => panic!("{reason}"),
-        () = tokio::time::sleep(Duration::from_millis(1)) => {}
-    }
-    let _waiting = fill();
-    let reason = timeout(Duration::from_millis(2 * GATE_UNREAD_MS), lost).await.unwrap();
-    assert!(reason.contains("wait"), "{reason}");
 }

@@ -247,8 +247,9 @@ impl Gate {
             Holder::Nobody => Some(0),
             Holder::Other(node) => match cluster.standing(node) {
                 Standing::Dead => Some(0),
-                // What it says of itself may be old, and it may be about to return; and who was not met yet may live.
-                Standing::OutOfReach | Standing::Unknown => Some(GATE_PATIENCE_MS),
+                // What it says of itself may be old, and it may be about to return.
+                Standing::OutOfReach => Some(GATE_CHECK_MS),
+                Standing::Unknown => Some(GATE_PATIENCE_MS),
                 Standing::Alive => None,
             },
             Holder::Us | Holder::Stranger => None,

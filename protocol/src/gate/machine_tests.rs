@@ -159,7 +159,9 @@ fn a_holder_that_lives_is_not_even_asked_and_one_that_nobody_knows_only_later() 
     assert_eq!(gate.timer_ms(), Some(1 + GATE_CHECK_MS));
     assert_eq!(gate.handle(3, &ALONE, Input::ClusterChanged), [Effect::Read], "it has died");
 
-    for standing in [Standing::Unknown, Standing::OutOfReach] {
+    for (standing, patience_ms) in
+        [(Standing::Unknown, GATE_PATIENCE_MS), (Standing::OutOfReach, GATE_CHECK_MS)]
+    {
         let says = Says { standing, ..ALONE };
         let mut gate = Gate::new(US, 0, 0);
         let mut now_ms = 0;
@@ -168,7 +170,7 @@ fn a_holder_that_lives_is_not_even_asked_and_one_that_nobody_knows_only_later() 
         {
             now_ms = gate.timer_ms().unwrap();
         }
-        assert_eq!(now_ms, GATE_PATIENCE_MS);
+        assert_eq!(now_ms, patience_ms);
     }
 }
 

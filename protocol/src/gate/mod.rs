@@ -8,8 +8,8 @@
 //! # Who may take it
 //!
 //! A gate that nobody holds goes to whom rendezvous names, and after [`GATE_PATIENCE_MS`] to anybody. One that a node
-//! holds is left alone while the members say that it lives and reaches the switch. If they say otherwise, the challenger
-//! **asks over the switch itself**: a question, addressed to the holder and with a fresh nonce, as an event that everybody
+//! holds is left alone while the members say that it lives and reaches the switch. If they say otherwise (for a while, where
+//! it says itself that it does not reach the switch, or nobody has met it), the challenger **asks over the switch itself**: a question, addressed to the holder and with a fresh nonce, as an event that everybody
 //! at the switch hears. A holder that answers lives, and is not usurped, whatever the members say: two nodes that reach
 //! the switch but not each other do not duel, and neither do two clusters with one switch.
 //!

@@ -4,7 +4,6 @@ mod commands;
 mod failover;
 mod fencing;
 mod flows;
-mod keys;
+mod gate;
 mod leases;
-mod trace;
 mod world;

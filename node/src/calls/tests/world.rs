@@ -53,8 +53,6 @@ pub(super) struct World {
     lines: Mutex<BTreeMap<NodeId, Arc<Line>>>,
     pub(super) wanted_fence: Mutex<Option<Fence>>,
     pub(super) password: Mutex<String>,
-    /// The commands that nodes have sent each other: from whom, to whom, and whether to the owner of the call.
-    pub(super) commands: Mutex<Vec<(NodeId, NodeId, bool)>>,
     /// What panics when a node next does it.
     pub(super) panics: Mutex<Option<&'static str>>,
 }
@@ -110,7 +108,6 @@ impl World {
             lines: Mutex::default(),
             wanted_fence: Mutex::default(),
             password: Mutex::new("ClueCon".to_owned()),
-            commands: Mutex::default(),
             panics: Mutex::default(),
         });
         for number in 1..=nodes {
@@ -167,6 +164,16 @@ impl World {
                 world.change(node, |member| member.state = MemberState::Down);
             }
         });
+    }
+
+    /// Cuts a node off from the switch alone, or lets it be heard there again.
+    pub(super) fn cut_from_switch(&self, node: NodeId, cut: bool) {
+        self.line(node).cut(cut);
+    }
+
+    /// Lets the members say that a node is dead, which lives.
+    pub(super) fn take_for_dead(&self, node: NodeId) {
+        self.change(node, |member| member.state = MemberState::Down);
     }
 
     /// Lets a node be heard again, and what it had to say first of all.
@@ -326,11 +333,8 @@ impl Peers for TestPeers {
     }
 
     async fn request(&self, to: NodeId, request: Request, deadline: Duration) -> Response {
-        match request {
-            Request::Appoint { .. } => self.world.perhaps_panic("appoint"),
-            Request::CommandCall { .. } => lock(&self.world.commands).push((self.node, to, true)),
-            Request::CommandChannel { .. } => lock(&self.world.commands).push((self.node, to, false)),
-            _ => {}
+        if matches!(request, Request::Appoint { .. }) {
+            self.world.perhaps_panic("appoint");
         }
         if let Request::RunStep { step, .. } = &request
             && to == self.node
@@ -412,7 +416,8 @@ impl Network for Machine {
         while self.world.is_cut_off(self.node) {
             sleep(Duration::from_millis(1)).await;
         }
-        self.world.switch.connect(theirs).await.map_err(io::Error::other)?;
+        let refused = |error| io::Error::new(io::ErrorKind::ConnectionRefused, error);
+        self.world.switch.connect(theirs).await.map_err(refused)?;
         Ok(Box::new(Wire { line: self.world.line(self.node), stream: ours }))
     }
 
