@@ -8,7 +8,7 @@ use crate::cause::Cause;
 use crate::dialplan::{Dialplan, matches_pattern};
 use crate::disorder::Disorder;
 use crate::far_end::Step;
-use crate::limits::{DISPATCH_QUEUE_MAX, LISTENER_QUEUE_MAX, UNWRITTEN_MAX_BYTES};
+use crate::limits::{DISPATCH_QUEUE_MAX, LISTENER_QUEUE_MAX, SESSIONS_MAX, UNWRITTEN_MAX_BYTES};
 use crate::xml_dialplan::XmlDialplan;
 
 /// Everything about a switch that is fixed when it starts.
@@ -44,6 +44,8 @@ pub struct Config {
     pub default_playback: Duration,
     /// How long the files at these paths play.
     pub files: Vec<(String, Duration)>,
+    /// Concurrent sessions; more calls are refused.
+    pub sessions_max: usize,
     /// How far `show channels` and `show calls` lag behind a channel's birth and death, in milliseconds; drawn for
     /// each anew (freeswitch README: 90 to 400).
     pub show_lag_ms: RangeInclusive<u64>,
@@ -117,6 +119,7 @@ impl Default for Config {
             originate_timeout: Duration::from_secs(60),
             default_playback: Duration::from_secs(2),
             files: Vec::new(),
+            sessions_max: SESSIONS_MAX,
             show_lag_ms: 90..=400,
             heartbeat: Duration::from_secs(20),
             missing_paths: vec!["/nonexistent/".into(), "/proc/".into()],

@@ -152,7 +152,7 @@ impl Switch {
         let most = self.peaks.most_in_a_second.to_string();
         let created = self.counts.channels_created.to_string();
         let peak = self.peaks.sessions.to_string();
-        let max = crate::limits::SESSIONS_MAX.to_string();
+        let max = self.config.sessions_max.to_string();
         let headers = [
             ("Event-Info", "System Ready"),
             ("Up-Time", &uptime(self.now.micros_since(self.started))),

@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::far_end::Script;
 use crate::freeze::Unheard;
 use crate::ledger::{CallRecord, HungUpBy};
-use crate::limits::SESSIONS_MAX;
 use crate::profile::{Profile, Times};
 use crate::random::Random;
 use crate::report::add_report;
@@ -83,8 +82,9 @@ impl Switch {
     }
 
     pub(crate) fn check_sessions(&self) -> Result<(), Error> {
-        if self.channels.len() >= SESSIONS_MAX {
-            return Err(Error::TooManySessions { limit: SESSIONS_MAX });
+        let limit = self.config.sessions_max;
+        if self.channels.len() >= limit {
+            return Err(Error::TooManySessions { limit });
         }
         Ok(())
     }

@@ -109,7 +109,7 @@ impl Switch {
                 }
                 "+OK\n".into()
             }
-            "max_sessions" => format!("+OK max sessions: {}\n", crate::limits::SESSIONS_MAX),
+            "max_sessions" => format!("+OK max sessions: {}\n", self.config.sessions_max),
             "sps" => "+OK sessions per second: 1000\n".into(),
             _ => USAGE.into(),
         }

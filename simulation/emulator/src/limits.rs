@@ -81,7 +81,7 @@ pub const JOURNAL_ENTRIES_MAX: usize = 100_000;
 /// Fenced steps of one call that the ledger remembers: runs and what was said of them.
 pub const LEDGER_STEPS_MAX: usize = 1_024;
 
-/// Concurrent sessions, as the lab's FreeSWITCH was configured. More calls are refused.
+/// Concurrent sessions where the configuration does not say, as the lab's FreeSWITCH was configured.
 pub const SESSIONS_MAX: usize = 4_000;
 
 /// An application that took less time than this is not run again, whatever `loops` says: FreeSWITCH does not spin on
