@@ -10,8 +10,10 @@ use crate::{NodeProcess, TestSwitch, eventually};
 /// Some `fipple node` processes, joined through the first.
 pub struct TestCluster {
     directory: PathBuf,
-    /// What every node is started with besides.
-    arguments: Vec<String>,
+    /// How many switches there are.
+    switches: usize,
+    /// What each node is started with.
+    arguments: Box<dyn Fn(usize) -> Vec<String> + Send>,
     /// The nodes, in the order of their start.
     pub nodes: Vec<NodeProcess>,
 }
@@ -23,31 +25,44 @@ impl TestCluster {
         Self::start_with(count, switches, &[])
     }
 
-    /// [`TestCluster::start`], each node with these arguments.
+    /// [`TestCluster::start`], each node with these arguments besides.
     pub fn start_with(count: usize, switches: &[&TestSwitch], arguments: &[String]) -> Self {
+        let mut all = arguments.to_vec();
+        for (number, switch) in switches.iter().enumerate() {
+            all.extend(["--switch".into(), format!("fs{}={}", number + 1, switch.address)]);
+        }
+        Self::start_each(count, switches.len(), move |_| all.clone())
+    }
+
+    /// [`TestCluster::start`], each node with arguments of its own, which name this many switches.
+    pub fn start_each(
+        count: usize,
+        switches: usize,
+        arguments: impl Fn(usize) -> Vec<String> + Send + 'static,
+    ) -> Self {
         static CLUSTERS: AtomicU32 = AtomicU32::new(0);
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("fipple-test-{}-{number}", std::process::id()));
-        let mut cluster = Self { directory, arguments: arguments.to_vec(), nodes: Vec::new() };
-        (0..count).for_each(|index| cluster.start_node(index, switches));
-        cluster.wait_until_whole(switches.len());
+        let mut cluster = Self { directory, switches, arguments: Box::new(arguments), nodes: Vec::new() };
+        (0..count).for_each(|_| cluster.start_node());
+        cluster.wait_until_whole();
         cluster
     }
 
     /// Starts one more node, `node` and its number, which joins through the first that is left.
-    pub fn start_node(&mut self, index: usize, switches: &[&TestSwitch]) {
-        let node = self.run_node(index, switches, self.nodes.first());
+    pub fn start_node(&mut self) {
+        let node = self.run_node(self.nodes.len(), self.nodes.first());
         self.nodes.push(node);
     }
 
     /// Starts a node again that was killed, with the data that it had; it finds the others through one that lives.
-    pub fn restart_node(&mut self, index: usize, switches: &[&TestSwitch]) {
+    pub fn restart_node(&mut self, index: usize) {
         let alive = |node: &&NodeProcess| node.client.get("/health").is_ok();
         let seed = self.nodes.iter().find(alive);
-        self.nodes[index] = self.run_node(index, switches, seed);
+        self.nodes[index] = self.run_node(index, seed);
     }
 
-    fn run_node(&self, index: usize, switches: &[&TestSwitch], seed: Option<&NodeProcess>) -> NodeProcess {
+    fn run_node(&self, index: usize, seed: Option<&NodeProcess>) -> NodeProcess {
         let name = format!("node{}", index + 1);
         let data_directory = self.directory.join(&name);
         let token_file = self.directory.join("join.token").display().to_string();
@@ -58,21 +73,18 @@ impl TestCluster {
             NodeProcess::run(&data_directory, &["init", "--name", &name]);
             NodeProcess::run(&data_directory, &["token", "create", "--out", &token_file]);
         }
-        for (number, switch) in switches.iter().enumerate() {
-            arguments.extend(["--switch".into(), format!("fs{}={}", number + 1, switch.address)]);
-        }
-        arguments.extend(self.arguments.iter().cloned());
+        arguments.extend((self.arguments)(index));
         NodeProcess::start(&data_directory, &arguments)
     }
 
     /// Waits until every node sees every other alive, and every switch attached.
-    pub fn wait_until_whole(&self, switches: usize) {
+    pub fn wait_until_whole(&self) {
         for node in &self.nodes {
             eventually("the cluster comes together", || {
                 let members = node.data("/v2/cluster/members")?;
                 let alive = count(&members, |member| member["state"] == "alive");
                 let attached = count(&node.data("/v2/cluster/switches")?, |s| s["attached_to"].is_string());
-                match (alive, attached) == (self.nodes.len(), switches) {
+                match (alive, attached) == (self.nodes.len(), self.switches) {
                     true => Ok(()),
                     false => Err(format!("{alive} nodes alive, {attached} switches attached: {members}")),
                 }

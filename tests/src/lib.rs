@@ -8,17 +8,21 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
 mod cluster;
+mod event_socket;
 mod http;
 mod node_process;
+mod proxy;
 mod steps;
 mod switch;
 mod trap;
 mod wait;
 
 pub use cluster::TestCluster;
+pub use event_socket::EventSocket;
 pub use http::{Answer, Client};
 pub use node_process::{Killer, NodeProcess};
-pub use steps::{faults_of, step_runs};
+pub use proxy::{Way, proxy};
+pub use steps::{faults_of, step_of, step_runs};
 pub use switch::TestSwitch;
-pub use trap::{Moment, Sprung, Trap, Victims, Watch};
+pub use trap::{Moment, Sprung, Trap, Victims, Watch, call_and_step};
 pub use wait::eventually;

@@ -5,7 +5,7 @@ use fipple_emulator::ledger::{CallRecord, Execution};
 use fipple_protocol::call::{parse_step_application, parse_step_uuid};
 
 /// Which step of a call an execution is: what carries a fenced step into the channel is none.
-pub(crate) fn step_of(uuid: &str, application: &str, application_uuid: &str) -> Option<u32> {
+pub fn step_of(uuid: &str, application: &str, application_uuid: &str) -> Option<u32> {
     if ["lua", "execute_extension"].contains(&application) {
         return None;
     }

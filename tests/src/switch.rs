@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fipple_emulator::{Config, InboundCall, Ledger, SwitchHandle, Uuid, Watcher, serve};
+use fipple_emulator::{Config, Counts, InboundCall, Ledger, SwitchHandle, Uuid, Watcher, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -44,7 +44,17 @@ impl TestSwitch {
     pub fn inbound_call(&self, flow: &str) -> Uuid {
         let mut call = InboundCall::new("1001", "5000");
         call.variables.push(("fipple_flow".into(), flow.into()));
+        self.call(call)
+    }
+
+    /// A call comes in.
+    pub fn call(&self, call: InboundCall) -> Uuid {
         self.runtime.block_on(self.handle.inbound_call(call)).expect("the switch takes a call")
+    }
+
+    /// Numbers about it.
+    pub fn counts(&self) -> Counts {
+        self.runtime.block_on(self.handle.counts()).expect("the switch is there")
     }
 
     /// The person at the other end of a leg presses keys; nothing if the leg is gone.

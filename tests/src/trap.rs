@@ -211,7 +211,7 @@ fn comes_to(trap: Trap, entry: &Entry) -> Option<(String, Duration)> {
 }
 
 /// The call and the step of the name under which a step is sent.
-fn call_and_step(event_uuid: &str) -> Option<(&str, u32)> {
+pub fn call_and_step(event_uuid: &str) -> Option<(&str, u32)> {
     let mut parts = event_uuid.trim_end().rsplitn(3, '-');
     let (_epoch, step, call) =
         (parts.next()?.parse::<u64>().ok()?, parts.next()?.parse().ok()?, parts.next()?);

@@ -114,9 +114,9 @@ fn kill_everywhere(victims: Victims, seed: u64) {
                 sleep(Duration::from_secs(2));
             }
             for index in &sprung.killed {
-                cluster.restart_node(*index, &[switch]);
+                cluster.restart_node(*index);
             }
-            cluster.wait_until_whole(1);
+            cluster.wait_until_whole();
             trapped.push((sprung.call, step, moment));
         }
         drop(stop_calls);

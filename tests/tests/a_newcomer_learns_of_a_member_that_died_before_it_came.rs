@@ -30,7 +30,7 @@ fn a_newcomer_learns_of_a_member_that_died_before_it_came() {
         }
     });
 
-    cluster.start_node(2, &[]);
+    cluster.start_node();
     eventually("the newcomer knows the dead", || {
         let members = cluster.nodes[2].data("/v2/cluster/members")?;
         match (state_of(&members, "node1").as_str(), state_of(&members, "node2").as_str()) {
