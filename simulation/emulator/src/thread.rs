@@ -280,11 +280,14 @@ impl Switch {
         let Some(channel) = self.channels.get_mut(uuid).filter(|channel| channel.hangup.is_none()) else {
             return false;
         };
+        // Where none is named it is that of an extension which is being executed, and not the call's (seen on 1.11.3-dev: a
+        // transfer out of a step of fipple_step.xml ended with NO_ROUTE_DESTINATION in the context fipple).
+        let present = channel.profile.as_ref().map(|profile| profile.context.clone()).unwrap_or_default();
         channel.leave_extension();
         let forwards = channel.variables.get("max_forwards").and_then(|value| value.parse().ok());
         let forwards = forwards.map_or(MAX_FORWARDS, |left: i64| left - 1);
         let Some(profile) = &mut channel.profile else { return false };
-        let context = if context.is_empty() { profile.context.clone() } else { context.to_owned() };
+        let context = if context.is_empty() { present } else { context.to_owned() };
         let source = format!("{}:{transfer_uuid}:bl_xfer:{number}/{context}/{dialplan}", wall / 1_000_000);
         profile.logical_direction = "inbound";
         profile.dialplan = dialplan.to_owned();

@@ -182,6 +182,24 @@ fn the_snippet_does_without_lua_what_the_script_does() {
     assert_eq!(variable(&mut bench, "destination_number"), "x");
 }
 
+#[test]
+fn a_transfer_out_of_a_step_without_lua_finds_its_context() {
+    let mut bench = Bench::subscribed();
+    for (uuid, target, context) in
+        [("u", "9000", "default"), ("v", "9000 XML", "here"), ("w", "9000 XML default", "")]
+    {
+        call(&mut bench, uuid);
+        bench.ask(&format!("api uuid_setvar {uuid} fipple_context {context}"));
+        bench.ask(&snippet_step(uuid, 1, 1, "playback", TONE));
+        bench.wait_ms(100);
+        assert_eq!(bench.ask(&format!("api uuid_transfer {uuid} {target}")), "+OK\n");
+        bench.wait_ms(100);
+        let place = ["destination_number", "context"]
+            .map(|name| bench.ask(&format!("api uuid_getvar {uuid} {name}")));
+        assert_eq!(place, ["9000", if context.is_empty() { "default" } else { context }], "{uuid}");
+    }
+}
+
 /// Starts of applications with the uuids of a step.
 fn runs(events: &[Event]) -> Vec<String> {
     let starts = events.iter().filter(|event| event.name() == "CHANNEL_EXECUTE");
