@@ -277,7 +277,7 @@ mod tests {
         dialplan.add(include_str!("../../../deploy/freeswitch/fipple_step.xml"), "default").unwrap();
         dialplan.add(include_str!("../../../deploy/freeswitch/fipple.xml"), "default").unwrap();
         let extensions = |context: &str| dialplan.contexts[context].extensions.len();
-        assert_eq!(extensions("fipple"), 1);
+        assert_eq!(extensions("fipple"), 2);
         assert!(extensions("default") >= 1 && !dialplan.contexts["default"].complete);
     }
 
