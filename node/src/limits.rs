@@ -522,3 +522,7 @@ pub const UNSTARTED_FORGOTTEN_MS: u64 = 5_000;
 /// Calls that one command of the fence script takes or raises at most: each is locked for about a millisecond, and the last
 /// of them waits for all others.
 pub const SCRIPT_CALLS_MAX: usize = 250;
+
+/// How late the first command of a call's new owner may come to count as part of the takeover, in milliseconds: a takeover
+/// takes some seconds at worst, and a caller who waits for a person's command says nothing of it.
+pub const TAKEOVER_COUNTED_MS: u64 = 60_000;

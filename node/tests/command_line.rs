@@ -241,7 +241,7 @@ fn a_running_node_answers_and_says_what_is_wrong() {
         (503, "switch_unavailable".into())
     );
     let (status, said) = refused(fipple(&data, &["api", "fs9", "status"]));
-    assert!(status == 1 && said.contains("fs9") && said.contains("(404)"), "{said}");
+    assert!(status == 3 && said.contains("fs9") && said.contains("(404)"), "{said}");
 
     #[cfg(unix)]
     {

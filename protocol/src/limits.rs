@@ -11,6 +11,9 @@ pub const PEER_FRAME_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// peers cannot keep the largest answer of each.
 pub const PEER_BUFFER_KEPT_BYTES: usize = 64 * 1024;
 
+/// The longest idempotency key, in bytes: what other services of the field take (Stripe, PayPal).
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+
 // --- Event Socket, from a switch ---
 
 /// The longest header block of a frame, in bytes. The largest recorded one is the answer to an outbound `connect`,

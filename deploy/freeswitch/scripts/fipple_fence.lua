@@ -11,11 +11,12 @@
 --   API: lua fipple_fence.lua raise <uuid>...
 --          gives each call that has an owner the next epoch, and leaves the owner; a line a call: +OK <uuid> <epoch>, or
 --          -ERR <uuid> and `unclaimed`, `gone` or `locked`
---   API: lua fipple_fence.lua eject <uuid> <epoch or -> <owner or -> <extension> [<dialplan> [<context> [<lease seconds>]]]
---          takes a call away from its owner, whose queued steps refuse themselves from then on, and transfers it. Otherwise
---          -ERR and `stale <current epoch>`, `owner <current owner>`, `locked`, `gone`, or `busy`: one that is bridged or
---          dialling is left alone, because its other leg would be hung up. With a lease also `renewed`: the owner's is no
---          older than that
+--   API: lua fipple_fence.lua eject <uuid>[,<uuid>...] <epoch or -> <owner or -> <extension>
+--          [<dialplan> [<context> [<lease seconds>]]]
+--          takes calls away from their owner, whose queued steps refuse themselves from then on, and transfers them; the
+--          answer to the transfer. Otherwise -ERR and `stale <current epoch>`, `owner <current owner>`, `locked`, `gone`, or
+--          `busy`: one that is bridged or dialling is left alone, because its other leg would be hung up. With a lease also
+--          `renewed`: the owner's is no older than that. With several calls a line for each, the uuid behind its first word
 --   API: lua fipple_fence.lua version
 --
 -- A `-` stands for any epoch, for no key, and for any owner or none. A channel without fipple_epoch is a leg of the call that
@@ -36,7 +37,7 @@ local KEYS_MAX = 8
 -- A bridge is about two, and nothing about more.
 local CALLS_PER_RUN_MAX = 4
 
--- In one take or raise; so that the others who wait for the same switch get their turn.
+-- In one take, raise or eject; so that the others who wait for the same switch get their turn.
 local CALLS_PER_BATCH_MAX = 250
 
 -- Some twenty times the time for which anybody holds the lock.
@@ -302,13 +303,22 @@ local function words_from(position)
   return words
 end
 
+local function uuids_of(text)
+  local uuids = {}
+  for uuid in (text or ""):gmatch("[^,]+") do
+    uuids[#uuids + 1] = is_name(uuid) and uuid or nil
+  end
+  local separators = select(2, (text or ""):gsub(",", ","))
+  return #uuids == separators + 1 and uuids or nil
+end
+
 -- A line a call: the reply with the call's uuid in it.
 local function each(words, action)
   local lines = {}
   for _, word in ipairs(words) do
     local uuid, reply = action(word)
-    local verdict, rest = reply:match("^(%S+) (.*)$")
-    lines[#lines + 1] = verdict .. " " .. uuid .. " " .. rest
+    local verdict, rest = reply:match("^(%S+)(.*)$")
+    lines[#lines + 1] = verdict .. " " .. uuid .. rest
   end
   return table.concat(lines)
 end
@@ -388,10 +398,15 @@ local function answer()
   elseif verb == "raise" and argv[2] then
     local words = words_from(2)
     return #words <= CALLS_PER_BATCH_MAX and raise_all(words) or "-ERR too many calls\n"
-  elseif verb == "eject" and is_name(argv[2]) and is_epoch(argv[3]) and is_name(argv[4]) and is_name(argv[5]) then
-    local dialplan, context, lease_seconds = argv[6] or "XML", argv[7] or "default", number_of(argv[8])
-    if is_name(dialplan) and is_name(context) and (lease_seconds or not argv[8]) and not argv[9] then
-      return eject(argv[2], argv[3], argv[4], argv[5], dialplan, context, lease_seconds)
+  elseif verb == "eject" and is_epoch(argv[3]) and is_name(argv[4]) and is_name(argv[5]) then
+    local uuids, dialplan, context = uuids_of(argv[2]), argv[6] or "XML", argv[7] or "default"
+    local lease_seconds = number_of(argv[8])
+    local fits = is_name(dialplan) and is_name(context) and (lease_seconds or not argv[8]) and not argv[9]
+    if uuids and #uuids <= CALLS_PER_BATCH_MAX and fits then
+      local function eject_one(uuid)
+        return uuid, eject(uuid, argv[3], argv[4], argv[5], dialplan, context, lease_seconds)
+      end
+      return uuids[2] and each(uuids, eject_one) or select(2, eject_one(uuids[1]))
     end
   end
   return USAGE

@@ -20,7 +20,7 @@
 --   stale        the epoch is another
 --   duplicate    it is done already, or running
 --   gap          the step before it is not done
---   interrupted  it ran until the call was hung up or transferred; such a step does not count as done
+--   interrupted  it ran until the call was hung up or transferred, or did not begin because it was; it is not done
 --   locked       a command whose call stayed locked: it did not run
 
 local VERSION = "fipple_step 2"
@@ -89,6 +89,8 @@ local function tell(result)
   event:fire()
 end
 
+-- A switch goes on with what is queued on a channel that was hung up or sent elsewhere; what begins then could not end.
+--
 -- Marked before it is checked. A taker raises the epoch before it reads the mark, so one of the two sees the other: either
 -- this step is refused here, or the taker finds it running.
 local function begin_step()
@@ -102,6 +104,8 @@ local function begin_step()
     refusal = "duplicate"
   elseif number ~= done + 1 then
     refusal = "gap"
+  elseif not session:ready() then
+    refusal = "interrupted"
   end
   if refusal then
     session:setVariable("fipple_run", running)
@@ -121,6 +125,8 @@ local function begin_command(call)
   end
   if epoch ~= "-" and current_epoch(call) ~= number_of(epoch) then
     return "stale"
+  elseif not session:ready() then
+    return "interrupted"
   end
   words[#words + 1] = key
   session:setVariable("fipple_keys", table.concat(words, " ", math.max(1, #words - KEYS_MAX + 1)))

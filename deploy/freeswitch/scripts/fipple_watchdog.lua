@@ -21,6 +21,9 @@ local VERSION = "fipple_watchdog 2"
 -- Nodes of one renewal: more than one cluster has.
 local NODES_MAX = 250
 
+-- As many as fipple_fence.lua takes at once.
+local CALLS_PER_BATCH_MAX = 250
+
 -- A lease is looked at so often at least.
 local LOOK_SECONDS_MAX = 5
 
@@ -60,25 +63,24 @@ end
 
 local function eject_calls(node, lease_seconds, words)
   local target = table.concat({ words[3], words[4] or "XML", words[5] or "default", lease_seconds }, " ")
-  local moved, left = 0, 0
+  local calls, moved = {}, 0
   for uuid in api:execute("show", "channels as delim |"):gmatch("\n([^|\n]+)|") do
     if api:execute("uuid_getvar", uuid .. " fipple_owner") == node then
-      -- Whose it is, and whether the lease is still old, is asked again under the call's lock: another node may be taking
-      -- it, or this one may have come back and have been given it.
-      local arguments = table.concat({ "eject", uuid, "-", node, target }, " ")
-      local reply = api:execute("lua", "fipple_fence.lua " .. arguments)
-      if reply:match("^%+OK") then
-        moved = moved + 1
-      else
-        left = left + 1
-      end
+      calls[#calls + 1] = uuid
     end
   end
+  for first = 1, #calls, CALLS_PER_BATCH_MAX do
+    local batch = table.concat(calls, ",", first, math.min(#calls, first + CALLS_PER_BATCH_MAX - 1))
+    -- Whose each is, and whether the lease is still old, is asked again under the call's lock: another node may be taking
+    -- it, or this one may have come back and have been given it.
+    local reply = api:execute("lua", "fipple_fence.lua eject " .. batch .. " - " .. node .. " " .. target)
+    moved = moved + select(2, reply:gsub("%+OK", ""))
+  end
   if moved > 0 then
-    local counts = moved .. " calls went to the fallback, " .. left .. " were left alone"
+    local counts = moved .. " calls went to the fallback, " .. #calls - moved .. " were left alone"
     freeswitch.consoleLog("NOTICE", "fipple: the lease of " .. node .. " expired: " .. counts .. "\n")
   end
-  return "+OK expired, moved " .. moved .. ", left " .. left .. "\n"
+  return "+OK expired, moved " .. moved .. ", left " .. #calls - moved .. "\n"
 end
 
 local function look(node, lease_seconds, words)

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::ApiState;
 use super::body::Data;
 use super::envelope::{Failure, ListingNotes, Success};
+use super::idempotency::Key;
 use super::path::Segment;
 
 /// `GET /v2/channels`
@@ -31,18 +32,21 @@ pub(super) async fn find(
 #[derive(Serialize)]
 struct Commanded<'a> {
     uuid: &'a str,
-    /// The switch's own words.
+    /// The switch's own words; empty where nothing was done now.
     result: String,
+    /// Whether nothing was done now, because it had run already under the same key.
+    repeated: bool,
 }
 
 /// `POST /v2/channels/{uuid}`
 pub(super) async fn command(
     State(state): State<Arc<ApiState>>,
     Segment(uuid): Segment,
+    Key(key): Key,
     Data(command): Data<ChannelCommand>,
 ) -> Result<Success, Failure> {
-    let result = state.calls.command(&uuid, command).await?;
-    Success::ok(&Commanded { uuid: &uuid, result })
+    let commanded = state.calls.command_once(&uuid, command, key.as_ref()).await?;
+    Success::ok(&Commanded { uuid: &uuid, result: commanded.result, repeated: commanded.repeated })
 }
 
 /// A call that was started.
@@ -50,13 +54,17 @@ pub(super) async fn command(
 struct Originated {
     /// Its A leg.
     uuid: String,
+    /// Whether nothing was done now, because it had been started already under the same key. It may still ring.
+    repeated: bool,
 }
 
 /// `POST /v2/channels`
 pub(super) async fn originate(
     State(state): State<Arc<ApiState>>,
+    Key(key): Key,
     Data(command): Data<OriginateCommand>,
 ) -> Result<Success, Failure> {
-    let uuid = state.calls.originate(command).await?;
-    Ok(Success::ok(&Originated { uuid })?.status(StatusCode::CREATED))
+    let started = state.calls.originate_once(command, key.as_ref()).await?;
+    let status = if started.repeated { StatusCode::OK } else { StatusCode::CREATED };
+    Ok(Success::ok(&Originated { uuid: started.uuid, repeated: started.repeated })?.status(status))
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::ApiState;
 use super::body::{Data, SwitchApiCommand};
 use super::envelope::{Failure, Success};
+use super::idempotency::NoKey;
 use super::path::Segment;
 use crate::cluster::{Member, MemberState, Members, SwitchLink, SwitchTrouble};
 use crate::switch::Fence;
@@ -194,6 +195,7 @@ struct SwitchApiResult {
 pub(super) async fn switch_api(
     State(state): State<Arc<ApiState>>,
     Segment(name): Segment,
+    _: NoKey,
     Data(api): Data<SwitchApiCommand>,
 ) -> Result<Success, Failure> {
     let result = state.calls.switch_api(&name, &api.command).await?;

@@ -11,7 +11,8 @@ use tokio::time::{Instant, interval};
 
 use super::attached::{AttachedSwitch, accepted};
 use super::claims::{Appointment, Electorate};
-use crate::cluster::Members;
+use super::trace::{Fate, What, Why, short};
+use crate::cluster::{MemberState, Members};
 use crate::limits::{
     APPOINT_CONCURRENCY, APPOINT_RETRY_MS, APPOINT_SINGLY_MAX, APPOINT_TIMEOUT_MS, UNKNOWN_NODE_GRACE_MS,
 };
@@ -131,7 +132,7 @@ impl Appointing {
     /// Offers the call to an owner whom the switch has been asked to name, and looks for another if that one refuses.
     async fn go_on(mut self, appointment: Appointment, taken: Taken) {
         let owner = appointment.owner;
-        if self.is_written(&appointment, taken).await && !self.is_accepted_by(owner).await {
+        if self.is_written(&appointment, taken).await && !self.is_accepted_by(&appointment).await {
             self.appoint_other_than(BTreeSet::from([owner])).await;
         }
     }
@@ -148,6 +149,7 @@ impl Appointing {
                     // Whoever was chosen, it would be the same; the next look at all calls tries again.
                     Err(refusal) => {
                         let call = &self.call;
+                        self.note_failure(appointment.epoch, &refusal.to_string());
                         return tracing::warn!(call, "no owner can be written into the switch: {refusal}");
                     }
                 };
@@ -155,7 +157,7 @@ impl Appointing {
                     return;
                 }
             }
-            if self.is_accepted_by(appointment.owner).await {
+            if self.is_accepted_by(&appointment).await {
                 return;
             }
             refused.insert(appointment.owner);
@@ -176,6 +178,7 @@ impl Appointing {
             Taken::Ok(_) => {}
             Taken::Epoch(current) => {
                 tracing::info!(call, epoch, current, "somebody else has raised the epoch of the call");
+                self.note_failure(current, "somebody else has raised the epoch");
                 switch.read_again(call).await;
                 return false;
             }
@@ -185,15 +188,17 @@ impl Appointing {
             }
             Taken::Unclaimed | Taken::Unknown => {
                 tracing::warn!(call, "the switch does not say whether it has named the call's owner");
+                self.note_failure(*epoch, "the switch does not say whether it has named the owner");
                 return false;
             }
         }
+        let why = self.why(appointment);
         let before = switch.table().written(call, appointment);
+        switch.note_owner(call, appointment, why, before);
         // A line a call would be most of the log on a busy switch.
         tracing::debug!(switch = switch.config.name, call, %owner, epoch, "the call has an owner");
         if let Some(before) = before {
             tracing::info!(switch = switch.config.name, call, %owner, epoch, %before, "the call was taken over");
-            switch.metrics.takeovers.inc();
             tell_loser(switch, before, call);
         }
         if *renewed {
@@ -203,13 +208,44 @@ impl Appointing {
         true
     }
 
+    /// Why the call gets the owner that is about to be written.
+    fn why(&self, appointment: &Appointment) -> Why {
+        let before = self.switch.table().get(&self.call).and_then(|channel| channel.claim.as_ref()?.owner);
+        let Some(before) = before else { return Why::New };
+        if before == appointment.owner {
+            return if appointment.renewed { Why::Renewed } else { Why::OwnerRestarted };
+        }
+        let members = self.switch.peers.members().borrow().clone();
+        match members.all.get(&before).map(|member| member.state) {
+            Some(MemberState::Down) | None => Why::OwnerDied,
+            Some(MemberState::Leaving) => Why::OwnerLeaves,
+            Some(MemberState::Alive) => Why::Declined,
+        }
+    }
+
+    /// Remembers that nobody was appointed.
+    fn note_failure(&self, epoch: u64, why: &str) {
+        self.switch.note(&self.call, What::NotAppointed { epoch, why: short(why) });
+    }
+
     /// Offers the call to its owner. False if that one does not take it; a call that is gone is nobody's.
-    async fn is_accepted_by(&mut self, owner: NodeId) -> bool {
+    async fn is_accepted_by(&mut self, appointment: &Appointment) -> bool {
+        let Appointment { owner, epoch, written, .. } = *appointment;
         match offer(&self.switch, &self.call, owner).await {
-            Ok(()) => self.accepted_by = Some(owner),
+            Ok(running) => {
+                self.accepted_by = Some(owner);
+                // Where it stood there already, this is the first that it hears from this node.
+                if written {
+                    self.switch.note(&self.call, What::Appointed { owner, epoch, why: Why::AttachedAnew });
+                }
+                if let Some(step) = running {
+                    self.switch.note(&self.call, What::Step { epoch, step, fate: Fate::Adopted });
+                }
+            }
             Err(Refusal::UnknownChannel { .. }) => {}
             Err(refusal) => {
                 tracing::warn!(call = self.call, %owner, "the call was not taken: {refusal}");
+                self.note_failure(epoch, &format!("node {owner} does not take it: {refusal}"));
                 return false;
             }
         }
@@ -217,12 +253,13 @@ impl Appointing {
     }
 }
 
-/// Tells the owner how its call stands.
-async fn offer(switch: &AttachedSwitch, call: &str, owner: NodeId) -> Result<(), Refusal> {
+/// Tells the owner how its call stands. The step that runs, which it adopts.
+async fn offer(switch: &AttachedSwitch, call: &str, owner: NodeId) -> Result<Option<u32>, Refusal> {
     let gone = || Refusal::UnknownChannel { channel: call.to_owned() };
     let snapshot = switch.table().snapshot(call).ok_or_else(gone)?;
+    let running = snapshot.running;
     let deadline = Duration::from_millis(APPOINT_TIMEOUT_MS);
-    accepted(switch.peers.request(owner, Request::Appoint { snapshot }, deadline).await).map(|_| ())
+    accepted(switch.peers.request(owner, Request::Appoint { snapshot }, deadline).await).map(|_| running)
 }
 
 /// Lets a node that may still live look after a call that it has lost. Where this does not arrive it looks by

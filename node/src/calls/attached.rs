@@ -3,16 +3,21 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use fipple_protocol::NodeId;
 use fipple_protocol::esl::Event;
 use fipple_protocol::peer::{Refusal, Response};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::channel::ChannelDump;
+use super::claims::Appointment;
+use super::deaths::Deaths;
+use super::keyed::Keys;
+use super::measure::Takeovers;
 use super::metrics::SwitchMetrics;
 use super::peers::Peers;
 use super::table::{Change, Table};
-use super::trace::{Trace, What};
+use super::trace::{Trace, What, Why};
 use crate::limits::EPOCH_RAISED_PAUSE_MS;
 use crate::net::Host;
 use crate::switch::answers::Answers;
@@ -28,6 +33,8 @@ pub(crate) struct AttachedSwitch {
     pub(crate) metrics: SwitchMetrics,
     pub(crate) peers: Arc<dyn Peers>,
     trace: Arc<Trace>,
+    takeovers: Takeovers,
+    keys: Mutex<Keys>,
     table: Mutex<Table>,
     attachment: Mutex<Option<Arc<Attachment>>>,
     /// What became of commands, whichever attachment carried them.
@@ -43,6 +50,7 @@ impl AttachedSwitch {
         metrics: SwitchMetrics,
         peers: Arc<dyn Peers>,
         trace: Arc<Trace>,
+        deaths: Arc<Deaths>,
     ) -> Self {
         let table = Mutex::new(Table::new(&config.name));
         Self {
@@ -51,6 +59,8 @@ impl AttachedSwitch {
             metrics,
             peers,
             trace,
+            takeovers: Takeovers::new(deaths),
+            keys: Mutex::default(),
             table,
             attachment: Mutex::default(),
             answers: Arc::default(),
@@ -58,15 +68,41 @@ impl AttachedSwitch {
         }
     }
 
-    /// Remembers something of a call on this switch.
+    /// Remembers something of a call on this switch, and counts it.
     pub(crate) fn note(&self, call: &str, what: What) {
+        self.takeovers.measure(&self.metrics.control, call, &what);
         self.trace.note_on(&self.config.name, call, what);
     }
 
+    /// Remembers who is to own a call, and counts it if it was taken from somebody else.
+    pub(super) fn note_owner(&self, call: &str, appointment: &Appointment, why: Why, before: Option<NodeId>) {
+        let Appointment { owner, epoch, .. } = *appointment;
+        if let Some(before) = before.filter(|before| *before != owner) {
+            self.metrics.control.takeover(why);
+            if why == Why::OwnerDied {
+                self.takeovers.begin(call, before);
+            }
+        }
+        self.note(call, What::Appointed { owner, epoch, why });
+    }
+
     /// Remembers something of the switch, which is told with each of its calls.
-    #[allow(dead_code, reason = "the places that note something are being rewritten; this goes with them")]
     pub(crate) fn note_gate(&self, text: &str) {
         self.trace.note_switch(&self.config.name, text);
+    }
+
+    /// The commands that came under a key, whichever attachment carried them.
+    pub(super) fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The call that a channel belongs to; the channel itself where it is not known.
+    pub(super) fn call_of(&self, channel: &str) -> String {
+        let info = self.table().get(channel).map(|known| (known.claim.is_some(), known.info.call.clone()));
+        match info {
+            Some((false, call)) => call,
+            _ => channel.to_owned(),
+        }
     }
 
     pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
@@ -92,6 +128,8 @@ impl AttachedSwitch {
 
     /// Lets commands through, now that the table is complete.
     pub(crate) fn attach(&self, attachment: Arc<Attachment>) {
+        self.metrics.control.fence(attachment.fence());
+        self.note_gate("this node has attached to the switch");
         *self.attachment.lock().unwrap_or_else(PoisonError::into_inner) = Some(attachment);
         self.metrics.attached.set(1);
         self.metrics.attachments.inc();
@@ -100,9 +138,14 @@ impl AttachedSwitch {
 
     /// Forgets the channels: from now on another node knows more about them.
     pub(crate) fn detach(&self) {
-        *self.attachment.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let before = { self.attachment.lock().unwrap_or_else(PoisonError::into_inner).take() };
+        if before.is_some() {
+            self.note_gate("this node is attached to the switch no more");
+        }
         self.table().clear();
+        self.takeovers.forget_all();
         self.metrics.attached.set(0);
+        self.metrics.control.fence(Fence::None);
         self.metrics.channels.set(0);
     }
 

@@ -25,6 +25,8 @@ pub(crate) const CORE_VARIABLE: &str = "fipple_core";
 pub(crate) const FORMAT_VARIABLE: &str = "fipple_format";
 /// The variable by which a B leg names its A leg.
 pub(crate) const CALL_VARIABLE: &str = "fipple_call";
+/// The variable that holds the keys of the latest commands.
+pub(crate) const KEYS_VARIABLE: &str = "fipple_keys";
 /// The variable that names the call's flow.
 pub(crate) const FLOW_VARIABLE: &str = "fipple_flow";
 

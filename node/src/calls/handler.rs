@@ -8,14 +8,14 @@ use fipple_protocol::NodeId;
 use fipple_protocol::call::{CallInput, Flow};
 use fipple_protocol::peer::{CallEvent, CallSnapshot, ChannelCommand, Refusal, Request, Response};
 
-use super::attached::AttachedSwitch;
+use super::attached::{AttachedSwitch, accepted};
 use super::channel::FLOW_VARIABLE;
-use super::{Calls, Running};
+use super::trace::{Part, What};
+use super::{Calls, Running, keyed};
 use crate::cluster::Handler;
 use crate::limits::{COMMAND_HOP_MS, LIST_PAGE_CHANNELS};
 use crate::switch::commands::takes_call_by_hand;
 use crate::switch::fence::FencedStep;
-use crate::switch::identifiers::random_uuid;
 
 #[async_trait]
 impl Handler for Calls {
@@ -42,7 +42,14 @@ impl Calls {
             }
             Request::CommandChannel { switch, channel, command, id } => {
                 let switch = running.switch(&switch)?;
-                command_channel(switch, from, &channel, &command, id).await.map(Response::Text)
+                let carried = command_channel(switch, from, &channel, &command, id);
+                let answer = keyed::once(switch, id, &channel, &command, carried).await;
+                if matches!(answer, Err(Refusal::Fenced { .. })) {
+                    switch.metrics.control.commands_fenced.inc();
+                }
+                switch
+                    .note(&switch.call_of(&channel), What::of_command(id, &command, Part::Carried, &answer));
+                answer.map(Response::Text)
             }
             Request::RunStep { switch, call, epoch, step, application, argument } => {
                 let switch = running.switch(&switch)?;
@@ -53,10 +60,8 @@ impl Calls {
                 let attachment = running.switch(&switch)?.attachment()?;
                 attachment.api(&command).await.map(Response::Text)
             }
-            Request::Originate { switch, originate } => {
-                let attachment = running.switch(&switch)?.attachment()?;
-                let uuid = random_uuid(&self.inner.host)?;
-                attachment.originate(&uuid, &originate).await.map(Response::Text)
+            Request::Originate { switch, originate, uuid } => {
+                keyed::originate(running.switch(&switch)?, &originate, uuid).await.map(Response::Text)
             }
             Request::FindChannel { channel } => Ok(Response::Channel(running.find_here(&channel).await)),
             Request::ListChannels { after, limit } => Ok(running.page(&after, limit)),
@@ -84,14 +89,14 @@ impl Running {
         let (switch, appointed_by) = self.owned.way_to(call).ok_or(Refusal::NotOwner { owner: None })?;
         let attached = self.attached_node(&self.peers.members().borrow(), &switch).unwrap_or(appointed_by);
         let by_hand = takes_call_by_hand(&command) && channel == call;
-        let request = Request::CommandChannel { switch, channel, command, id };
+        let request = Request::CommandChannel { switch, channel, command: command.clone(), id };
         let response = self.request(attached, request, Duration::from_millis(COMMAND_HOP_MS)).await;
-        let is_done = matches!(response, Response::Refused(Refusal::Repeated { .. }))
-            || !matches!(response, Response::Refused(_));
-        if by_hand && is_done {
+        let answer = accepted(response);
+        self.trace.note(call, What::of_command(id, &command, Part::PassedOn, &answer));
+        if by_hand && matches!(answer, Ok(_) | Err(Refusal::Repeated { .. })) {
             self.owned.input(call, CallInput::TakenByHand);
         }
-        Ok(response)
+        answer
     }
 
     fn page(&self, after: &str, limit: u32) -> Response {
@@ -207,6 +212,7 @@ async fn run_step(switch: &AttachedSwitch, from: NodeId, step: Step<'_>) -> Resu
     let Step { call, epoch, step: number, application, argument } = step;
     let fenced = FencedStep { epoch, step: number, application, argument };
     let result = attachment.run_step(call, fenced, &(switch, attachment.as_ref())).await;
+    switch.note(call, What::of_step(epoch, number, &result));
     if !matches!(result, Ok(()) | Err(Refusal::TimedOut { .. })) {
         switch.table().step_not_sent(step.call, step.step);
     }

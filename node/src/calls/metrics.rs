@@ -4,6 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::control_metrics::{ControlMetrics, SwitchControl};
 use crate::metrics::{Counter, Family, Gauge};
 use crate::switch::metrics::{GateCounters, GateMetrics};
 
@@ -16,7 +17,7 @@ pub struct CallMetrics {
     channels: Family<SwitchLabel, Gauge>,
     attached: Family<SwitchLabel, Gauge>,
     attachments: Family<SwitchLabel, Counter>,
-    takeovers: Family<SwitchLabel, Counter>,
+    control: ControlMetrics,
     lease_renewals_failed: Family<SwitchLabel, Counter>,
     gates: GateMetrics,
     /// Commands for channels that were asked of this node.
@@ -38,7 +39,7 @@ pub(crate) struct SwitchMetrics {
     pub(crate) channels: Gauge,
     pub(crate) attached: Gauge,
     pub(crate) attachments: Counter,
-    pub(crate) takeovers: Counter,
+    pub(crate) control: SwitchControl,
     pub(crate) lease_renewals_failed: Counter,
     pub(crate) gate: GateCounters,
 }
@@ -61,7 +62,7 @@ impl Default for CallMetrics {
             channels: Family::default(),
             attached: Family::default(),
             attachments: Family::default(),
-            takeovers: Family::default(),
+            control: ControlMetrics::default(),
             lease_renewals_failed: Family::default(),
             gates: GateMetrics::default(),
             commands: Counter::default(),
@@ -82,7 +83,6 @@ impl CallMetrics {
         family("fipple_switch_received_bytes", "Bytes that came from a switch", &self.bytes_received);
         family("fipple_switch_gaps", "Events that could not be read, stored or sent on", &self.gaps);
         family("fipple_switch_attachments", "How often this node attached to a switch", &self.attachments);
-        family("fipple_call_takeovers", "Calls that this node gave to another owner", &self.takeovers);
         let help = "Renewals of leases that failed: calls go to the fallback if it lasts";
         family("fipple_lease_renewals_failed", help, &self.lease_renewals_failed);
         self.gates.register(registry);
@@ -99,6 +99,7 @@ impl CallMetrics {
         let help = "How long commands for channels took";
         registry.register("fipple_command_seconds", help, self.command_seconds.clone());
         registry.register("fipple_calls_owned", "Calls that this node owns", self.owned.clone());
+        self.control.register(registry);
     }
 
     /// The figures of one switch.
@@ -111,7 +112,7 @@ impl CallMetrics {
             channels: self.channels.get_or_create(&label),
             attached: self.attached.get_or_create(&label),
             attachments: self.attachments.get_or_create(&label),
-            takeovers: self.takeovers.get_or_create(&label),
+            control: self.control.switch(name),
             lease_renewals_failed: self.lease_renewals_failed.get_or_create(&label),
             gate: self.gates.switch(name),
         }

@@ -9,10 +9,14 @@ pub(crate) mod attached;
 pub(crate) mod channel;
 mod claims;
 mod config;
+mod control_metrics;
+mod deaths;
 mod fenced;
 mod handler;
+mod keyed;
 mod listing;
 mod locations;
+mod measure;
 pub(crate) mod metrics;
 mod owned;
 pub(crate) mod peers;
@@ -33,6 +37,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::attached::AttachedSwitch;
+use self::deaths::Deaths;
 use self::locations::Locations;
 use self::owned::OwnedCalls;
 use self::peers::Peers;
@@ -46,6 +51,7 @@ use crate::switch::supervisor::{Intent, Links, Supervisor};
 pub use config::CallsConfig;
 pub use listing::Listing;
 pub use metrics::CallMetrics;
+pub use route::{Commanded, Originated};
 pub use trace::CallTrace;
 
 /// Every call of the cluster, reached from this node. Cloning is cheap.
@@ -111,6 +117,7 @@ impl Calls {
         let inner = &self.inner;
         let started = Instant::now();
         let trace = Arc::new(Trace::new(inner.host.clock.clone()));
+        let deaths = Arc::new(Deaths::default());
         let owned = OwnedCalls::new(
             inner.flows.clone(),
             peers.clone(),
@@ -130,6 +137,7 @@ impl Calls {
                 metrics,
                 peers.clone(),
                 trace.clone(),
+                deaths.clone(),
             );
             let switch = Arc::new(switch);
             switches.insert(config.name.clone(), switch.clone());
@@ -137,6 +145,7 @@ impl Calls {
             tasks.spawn(supervisor.run());
         }
         tasks.spawn(owned.clone().keep_time());
+        tasks.spawn(deaths.watch(peers.clone()));
         *lock(&inner.running) = Some(Arc::new(Running { peers, switches, owned, trace }));
     }
 
@@ -163,7 +172,7 @@ impl Calls {
         let mut tasks = std::mem::take(&mut *lock(&self.inner.tasks));
         let supervisors = self.inner.config.switches.len();
         let released = async {
-            // All but the timer, which never ends by itself.
+            // All but the timer and the watch of deaths, which do not end by themselves.
             for _ in 0..supervisors {
                 tasks.join_next().await;
             }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval};
 use super::attached::accepted;
 use super::peers::Peers;
 use super::route::attached_node;
-use super::trace::Trace;
+use super::trace::{Trace, What};
 use crate::limits::{
     FLOW_TIMER_MS, OWNED_MAX_CALLS, OWNED_QUIET_MS, OWNED_UNATTENDED_MS, STEP_REQUEST_TIMEOUT_MS,
 };
@@ -27,7 +27,6 @@ pub(crate) struct OwnedCalls {
     /// The beginning of the machines' time.
     started: Instant,
     count: Gauge,
-    #[allow(dead_code, reason = "the places that note something are being rewritten; this goes with them")]
     trace: Arc<Trace>,
 }
 
@@ -119,6 +118,8 @@ impl OwnedCalls {
             }
         };
         self.count.set(self.len() as u64);
+        let adopted = snapshot.running.unwrap_or_default();
+        self.trace.note(call, What::Owns { appointed_by: from, epoch: snapshot.channel.epoch, adopted });
         self.follow(call, effect);
         Ok(())
     }
@@ -198,6 +199,9 @@ impl OwnedCalls {
                 let request =
                     Request::RunStep { switch, call: call.clone(), epoch, step, application, argument };
                 let answer = accepted(self.peers.request(attached, request, deadline).await);
+                if let Err(refusal) = &answer {
+                    self.trace.note(&call, What::of_step(epoch, step, &Err(refusal.clone())));
+                }
                 let outcome = outcome_of(&call, step, answer);
                 self.input(&call, CallInput::Step { epoch, step, outcome });
             }
@@ -241,6 +245,7 @@ impl OwnedCalls {
     fn lose(self: &Arc<Self>, call: &str, epoch: u64) {
         let is_lost = self.calls().get(call).is_some_and(|owned| owned.machine.epoch() <= epoch);
         if is_lost {
+            self.trace.note(call, What::Lost { epoch });
             self.follow(call, Some(CallEffect::Forget));
         }
     }

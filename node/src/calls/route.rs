@@ -5,12 +5,15 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use fipple_protocol::NodeId;
-use fipple_protocol::peer::{ChannelCommand, ChannelInfo, OriginateCommand, Refusal, Request, Response};
+use fipple_protocol::peer::{
+    ChannelCommand, ChannelInfo, IdempotencyKey, OriginateCommand, Refusal, Request, Response,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::attached::accepted;
 use super::locations::{Location, Locations};
+use super::trace::{Part, What};
 use super::{Calls, Running, lock};
 use crate::cluster::{Member, MemberState, Members, SwitchLink};
 use crate::limits::{
@@ -20,6 +23,24 @@ use crate::limits::{
 use crate::switch::Fence;
 use crate::switch::attachment::originate_deadline;
 use crate::switch::identifiers::random_id;
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commanded {
+    /// The switch's own words.
+    pub result: String,
+    /// Nothing was done now: the command had run already, under the same key.
+    pub repeated: bool,
+}
+
+/// A call that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Originated {
+    /// Its A leg.
+    pub uuid: String,
+    /// Nothing was done now: the call had been started already, under the same key.
+    pub repeated: bool,
+}
 
 /// What came of looking for a channel once.
 enum Search {
@@ -43,7 +64,15 @@ impl Calls {
         self.locate(&running, channel, deadline).await.map(|(info, _)| info)
     }
 
-    /// Runs a command on a channel, wherever it is and whoever owns its call. What the switch said.
+    /// As [`Calls::command_once`], without a key. What the switch said.
+    ///
+    /// # Errors
+    /// Why it was not done; `TimedOut` if it may have been.
+    pub async fn command(&self, channel: &str, command: ChannelCommand) -> Result<String, Refusal> {
+        self.command_once(channel, command, None).await.map(|commanded| commanded.result)
+    }
+
+    /// Runs a command on a channel, wherever it is and whoever owns its call; once for a key.
     ///
     /// It is tried until [`COMMAND_DEADLINE_MS`] has passed where a node on the way has failed, and never run twice:
     /// after an attempt of which nobody knows what came, only commands are tried again that may run twice without
@@ -51,9 +80,15 @@ impl Calls {
     ///
     /// # Errors
     /// Why it was not done; `TimedOut` if it may have been.
-    pub async fn command(&self, channel: &str, command: ChannelCommand) -> Result<String, Refusal> {
+    pub async fn command_once(
+        &self,
+        channel: &str,
+        command: ChannelCommand,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Commanded, Refusal> {
         let begun = Instant::now();
-        let result = self.carry(channel, &command, begun + Duration::from_millis(COMMAND_DEADLINE_MS)).await;
+        let deadline = begun + Duration::from_millis(COMMAND_DEADLINE_MS);
+        let result = self.carry(channel, &command, key, deadline).await;
         let metrics = &self.inner.metrics;
         metrics.commands.inc();
         metrics.command_seconds.observe(begun.elapsed().as_secs_f64());
@@ -63,15 +98,51 @@ impl Calls {
         result
     }
 
-    /// Starts a call; its A leg's uuid, once it is answered.
+    /// As [`Calls::originate_once`], without a key. Its A leg's uuid.
     ///
     /// # Errors
     /// Why there is none.
     pub async fn originate(&self, originate: OriginateCommand) -> Result<String, Refusal> {
+        self.originate_once(originate, None).await.map(|originated| originated.uuid)
+    }
+
+    /// Starts a call, once for a key; its A leg's uuid, once it is answered. One that was started under the same key
+    /// before may still ring.
+    ///
+    /// # Errors
+    /// Why there is none. With a key also if it cannot be said whether there is one already.
+    pub async fn originate_once(
+        &self,
+        originate: OriginateCommand,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Originated, Refusal> {
         let running = self.running()?;
-        let (switch, node) = running.attached_to(originate.switch.as_deref()).await?;
+        let uuid = key.map(IdempotencyKey::call_uuid);
+        let started = match &uuid {
+            Some(uuid) => self.started(&running, uuid).await?,
+            None => None,
+        };
+        let (switch, node) = match started {
+            Some(there) => there,
+            None => running.attached_to(originate.switch.as_deref()).await?,
+        };
         let deadline = originate_deadline(&originate);
-        text(running.peers.request(node, Request::Originate { switch, originate }, deadline).await)
+        let request = Request::Originate { switch, originate, uuid: uuid.clone() };
+        match (text(running.peers.request(node, request, deadline).await), uuid) {
+            (Err(Refusal::Repeated { .. }), Some(uuid)) => Ok(Originated { uuid, repeated: true }),
+            (started, _) => started.map(|uuid| Originated { uuid, repeated: false }),
+        }
+    }
+
+    /// The switch that has a call under this uuid, and the node attached to it. Any attached switch would do for a new
+    /// call, but an earlier request under the same key may have chosen another one.
+    async fn started(&self, running: &Running, uuid: &str) -> Result<Option<(String, NodeId)>, Refusal> {
+        let deadline = Instant::now() + Duration::from_millis(COMMAND_DEADLINE_MS);
+        match self.locate(running, uuid, deadline).await {
+            Ok((_, location)) => Ok(Some((location.switch, location.attached))),
+            Err(Refusal::UnknownChannel { .. }) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Runs any API command of a switch; its whole result.
@@ -89,10 +160,14 @@ impl Calls {
         &self,
         channel: &str,
         command: &ChannelCommand,
+        key: Option<&IdempotencyKey>,
         deadline: Instant,
-    ) -> Result<String, Refusal> {
+    ) -> Result<Commanded, Refusal> {
         let running = self.running()?;
-        let id = random_id(&self.inner.host)?;
+        let id = match key {
+            Some(key) => key.command_id(channel),
+            None => random_id(&self.inner.host)?,
+        };
         let mut known = self.locations().get(channel);
         // The attached node of an attempt that may have succeeded, and when that node was started.
         let mut maybe_done_by = None;
@@ -110,16 +185,25 @@ impl Calls {
             {
                 return Err(Refusal::clone(refusal));
             }
-            let refusal = match running.attempt(&location, channel, command, id, deadline).await {
-                Ok(text) => {
+            let answer = running.attempt(&location, channel, command, id, deadline).await;
+            running.trace.note(&location.call, What::of_command(id, command, Part::Asked, &answer));
+            let refusal = match answer {
+                Ok(result) => {
                     self.locations().put(channel, location);
-                    return Ok(text);
+                    return Ok(Commanded { result, repeated: false });
+                }
+                // Where an attempt of ours was lost, it was that one.
+                Err(Refusal::Repeated { .. }) => {
+                    self.locations().put(channel, location);
+                    return Ok(Commanded { result: String::new(), repeated: maybe_done_by.is_none() });
                 }
                 Err(refusal) => refusal,
             };
             self.locations().forget(channel);
             match &refusal {
-                Refusal::InvalidArgument { .. } | Refusal::SwitchRefused { .. } => return Err(refusal),
+                Refusal::InvalidArgument { .. }
+                | Refusal::SwitchRefused { .. }
+                | Refusal::KeyReused { .. } => return Err(refusal),
                 Refusal::UnknownChannel { .. } if !was_known => return Err(refusal),
                 Refusal::TimedOut { .. } => maybe_done_by = Some((refusal.clone(), attached)),
                 _ => {}

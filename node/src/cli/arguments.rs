@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use fipple_protocol::peer::IdempotencyKey;
 
 use crate::config::Settings;
 
@@ -23,7 +24,9 @@ Looking and commanding, on any node:
   fipple call 5c1d... play tone_stream://%(500,0,440)
   fipple api fs1 sofia status
 
-Exit status: 0 done, 1 refused or failed, 2 wrong command line or configuration.";
+Exit status: 0 done; 1 failed; 2 wrong command line or configuration; 3 there is no such call, channel or switch;
+4 refused: it cannot be done so; 5 not now: nothing was done, try again; 6 no answer in time: it may have been done,
+look before you repeat it, or repeat it under the same --key.";
 
 const NODE_EXAMPLES: &str = "\
 Examples:
@@ -98,6 +101,10 @@ pub(super) enum Command {
     Call {
         /// The channel's uuid, as `fipple calls` lists it
         uuid: String,
+        /// A key of your own for this command; given again with it, on any node, it does not run again. The channel
+        /// remembers its latest eight commands
+        #[arg(long)]
+        key: Option<IdempotencyKey>,
         #[command(subcommand)]
         action: Action,
     },
@@ -259,4 +266,7 @@ pub(super) struct Originate {
     /// How many seconds it may ring [default: the switch's own limit]
     #[arg(long, value_name = "SECONDS")]
     pub(super) timeout_seconds: Option<u32>,
+    /// A key of your own for this call; given again while the call lasts, on any node, it starts no second one
+    #[arg(long)]
+    pub(super) key: Option<IdempotencyKey>,
 }

@@ -1,6 +1,6 @@
 //! Commands to channels and switches.
 
-use fipple_protocol::peer::{ChannelCommand, OriginateCommand};
+use fipple_protocol::peer::{ChannelCommand, IdempotencyKey, OriginateCommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -10,17 +10,32 @@ use super::output::{print, print_json};
 use crate::Error;
 
 /// `fipple call`
-pub(super) async fn command(client: &Client, uuid: &str, action: Action, json: bool) -> Result<(), Error> {
+pub(super) async fn command(
+    client: &Client,
+    uuid: &str,
+    key: Option<IdempotencyKey>,
+    action: Action,
+    json: bool,
+) -> Result<(), Error> {
     let path = format!("/v2/channels/{}", segment(uuid));
-    show(&client.post(&path, as_json(&ChannelCommand::from(action))?).await?, "result", json)
+    let command = as_json(&ChannelCommand::from(action))?;
+    let commanded = client.post_once(&path, command, key.as_ref()).await?;
+    if !json && commanded["repeated"] == true {
+        return print("it had run already under this key, and was not run once more");
+    }
+    show(&commanded, "result", json)
 }
 
 /// `fipple originate`
 pub(super) async fn originate(client: &Client, call: Originate, json: bool) -> Result<(), Error> {
-    let Originate { endpoint, switch, flow, caller_id_name, caller_id_number, timeout_seconds } = call;
+    let Originate { endpoint, switch, flow, caller_id_name, caller_id_number, timeout_seconds, key } = call;
     let command =
         OriginateCommand { switch, endpoint, flow, caller_id_name, caller_id_number, timeout_seconds };
-    show(&client.post("/v2/channels", as_json(&command)?).await?, "uuid", json)
+    let started = client.post_once("/v2/channels", as_json(&command)?, key.as_ref()).await?;
+    if !json && started["repeated"] == true {
+        eprintln!("it had been started already under this key, and was not started once more");
+    }
+    show(&started, "uuid", json)
 }
 
 /// `fipple api`

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use fipple_protocol::peer::IdempotencyKey;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use super::pinned;
 use crate::Error;
-use crate::api::{PublishedApi, TOKEN_HEADER, read_admin_key};
+use crate::api::{IDEMPOTENCY_KEY, PublishedApi, TOKEN_HEADER, read_admin_key};
 use crate::limits::{CLIENT_ANSWER_MAX_BYTES, CLIENT_ANSWER_TIMEOUT, CLIENT_CONNECT_TIMEOUT};
 use crate::net::{BoxStream, Host};
 
@@ -80,8 +81,22 @@ impl Client {
     /// # Errors
     /// If the node cannot be reached or answers with an error.
     pub async fn post(&self, path: &str, data: Value) -> Result<Value, Error> {
+        self.post_once(path, data, None).await
+    }
+
+    /// `data` of the answer to a POST of `data`, which is carried out once for a key however often it is sent.
+    ///
+    /// # Errors
+    /// If the node cannot be reached or answers with an error.
+    pub async fn post_once(
+        &self,
+        path: &str,
+        data: Value,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Value, Error> {
         let body = serde_json::json!({ "data": data }).to_string();
-        Ok(envelope(&self.request(Method::POST, path, Bytes::from(body)).await?)?["data"].take())
+        let reply = self.send(Method::POST, path, Bytes::from(body), key).await?;
+        Ok(envelope(&reply)?["data"].take())
     }
 
     /// Any request, with any answer.
@@ -89,6 +104,16 @@ impl Client {
     /// # Errors
     /// If the node cannot be reached or does not answer in time.
     pub async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Reply, Error> {
+        self.send(method, path, body, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Reply, Error> {
         let address = reachable(self.api.address);
         let not_running = |why: String| Error::NotRunning {
             directory: self.directory.clone(),
@@ -100,7 +125,7 @@ impl Client {
             Ok(Err(error)) => return Err(not_running(error.to_string())),
             Err(_elapsed) => return Err(not_running("no answer".into())),
         };
-        match timeout(self.timeout, self.exchange(stream, method, path, body)).await {
+        match timeout(self.timeout, self.exchange(stream, method, path, body, key)).await {
             Ok(answer) => answer.map_err(|error| not_running(error.to_string())),
             Err(_elapsed) => Err(Error::Answer {
                 status: 504,
@@ -123,9 +148,14 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
+        key: Option<&IdempotencyKey>,
     ) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let request = Request::builder()
+        let mut request = Request::builder();
+        if let Some(key) = key {
+            request = request.header(IDEMPOTENCY_KEY, key.to_string());
+        }
+        let request = request
             .method(method)
             .uri(path)
             .header(HOST, self.api.address.to_string())

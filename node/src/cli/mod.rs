@@ -1,6 +1,6 @@
 //! The command line: `fipple` with its commands.
 //!
-//! Exit status: 0 if it was done, 1 if it was refused or failed, 2 if the command line itself was wrong.
+//! Exit status: 0 if it was done, 2 if the command line itself was wrong; `exit_status` says the others.
 
 mod arguments;
 mod call;
@@ -25,10 +25,18 @@ pub use client::{Client, Reply};
 use crate::Error;
 use arguments::{Arguments, Calls, Command, Switch};
 
-/// Exit status of a command that was refused or failed.
+/// Exit status of a command that failed for any other reason than those below.
 const FAILED: u8 = 1;
 /// Exit status of a command line that makes no sense; clap's own as well.
 const USAGE: u8 = 2;
+/// Exit status where a call, a channel or a switch is not there.
+const UNKNOWN: u8 = 3;
+/// Exit status where the node or the switch will not do it, nor later.
+const REFUSED: u8 = 4;
+/// Exit status where nothing was done, and trying again makes sense.
+const NOT_NOW: u8 = 5;
+/// Exit status where nobody knows whether it was done.
+const NO_ANSWER: u8 = 6;
 
 /// The program: reads the command line, does what it says, and returns the exit status.
 pub fn main() -> ExitCode {
@@ -37,9 +45,20 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            let usage = matches!(error, Error::Usage(_) | Error::Configuration { .. });
-            ExitCode::from(if usage { USAGE } else { FAILED })
+            ExitCode::from(exit_status(&error))
         }
+    }
+}
+
+/// What a script can tell failures apart by.
+fn exit_status(error: &Error) -> u8 {
+    match error {
+        Error::Usage(_) | Error::Configuration { .. } => USAGE,
+        Error::Answer { status: 404, .. } => UNKNOWN,
+        Error::Answer { status: 400 | 409, .. } => REFUSED,
+        Error::Answer { status: 429 | 503, .. } => NOT_NOW,
+        Error::Answer { status: 504, .. } => NO_ANSWER,
+        _ => FAILED,
     }
 }
 
@@ -66,7 +85,7 @@ async fn dispatch(arguments: Arguments) -> Result<(), Error> {
         Command::Calls { command: None | Some(Calls::List) } => listings::calls(&client()?, json).await,
         Command::Calls { command: Some(Calls::Trace { uuid }) } => trace::show(&client()?, &uuid, json).await,
         Command::Status => listings::status(&client()?, json).await,
-        Command::Call { uuid, action } => call::command(&client()?, &uuid, action, json).await,
+        Command::Call { uuid, key, action } => call::command(&client()?, &uuid, key, action, json).await,
         Command::Originate(originate) => call::originate(&client()?, originate, json).await,
         Command::Api { switch, command } => call::switch_api(&client()?, &switch, &command, json).await,
         #[cfg(feature = "demo")]
@@ -111,6 +130,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_an_exit_status_of_its_own() {
+        let answered = |status| exit_status(&Error::Answer { status, message: String::new() });
+        let statuses = [404, 400, 409, 429, 503, 504, 500, 401].map(answered);
+        assert_eq!(statuses, [3, 4, 4, 5, 5, 6, 1, 1]);
+        assert_eq!(exit_status(&Error::Usage(String::new())), 2);
     }
 
     #[test]

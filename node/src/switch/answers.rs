@@ -33,8 +33,13 @@ impl Answers {
 
     pub(super) fn end(&mut self, id: u64, answer: &Result<String, Refusal>) {
         match answer {
-            // The switch has not had it: it may be tried again.
-            Err(Refusal::SwitchUnavailable { .. } | Refusal::Overloaded { .. }) => self.forget(id),
+            // The switch has not had it, or would not do it: it may be tried again.
+            Err(
+                Refusal::SwitchUnavailable { .. }
+                | Refusal::Overloaded { .. }
+                | Refusal::InvalidArgument { .. }
+                | Refusal::SwitchRefused { .. },
+            ) => self.forget(id),
             // One that ran for so long that its id has been dropped is not remembered: nothing would drop it again.
             _ => {
                 if let Some(known) = self.by_id.get_mut(&id) {

@@ -195,7 +195,7 @@ pub(super) fn application_name(application: &str) -> Result<(), Refusal> {
 }
 
 /// The key of a command's id in the switch.
-fn key(id: u64) -> String {
+pub(super) fn key(id: u64) -> String {
     format!("k{id:016x}")
 }
 

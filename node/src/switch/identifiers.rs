@@ -1,6 +1,6 @@
 //! Names that nobody else chooses.
 
-use fipple_protocol::peer::Refusal;
+use fipple_protocol::peer::{Refusal, unkeyed_id};
 
 use crate::net::Host;
 
@@ -16,12 +16,12 @@ pub(crate) fn random_uuid(host: &Host) -> Result<String, Refusal> {
     Ok(format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]))
 }
 
-/// A random number for a command that may be asked for more than once.
+/// A random number for a command without a key, which may be asked for more than once on its way.
 ///
 /// # Errors
 /// If the machine has no randomness to give.
 pub(crate) fn random_id(host: &Host) -> Result<u64, Refusal> {
-    random(host).map(u64::from_be_bytes)
+    random(host).map(u64::from_be_bytes).map(unkeyed_id)
 }
 
 fn random<const N: usize>(host: &Host) -> Result<[u8; N], Refusal> {

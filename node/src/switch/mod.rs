@@ -14,6 +14,7 @@ mod detection;
 mod fallback;
 pub(crate) mod fence;
 pub(crate) mod identifiers;
+mod keys;
 mod lease;
 mod links;
 mod login;

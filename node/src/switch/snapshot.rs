@@ -10,6 +10,7 @@ use super::attachment::Attachment;
 use super::commands::word;
 use super::fence::Taken;
 use crate::calls::attached::AttachedSwitch;
+use crate::calls::trace::What;
 use crate::limits::SNAPSHOT_CONCURRENCY;
 
 /// Fills the table of a switch to which this node has just attached.
@@ -29,6 +30,11 @@ pub(super) async fn rebuild(
         let nameable: Vec<_> =
             shown.iter().map(String::as_str).filter(|uuid| word("channel", uuid).is_ok()).collect();
         let verdicts = attachment.raise(&nameable).await?;
+        for (call, taken) in nameable.iter().zip(&verdicts) {
+            if let Taken::Ok(epoch) = *taken {
+                switch.note(call, What::Raised { epoch });
+            }
+        }
         let raised = nameable.iter().zip(verdicts).filter(|(_, taken)| matches!(taken, Taken::Ok(_)));
         raised.map(|(uuid, _)| (*uuid).to_owned()).collect()
     } else {

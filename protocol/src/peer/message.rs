@@ -75,7 +75,8 @@ pub struct Hello {
 /// Something that one node asks of another.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Request {
-    /// To the owner of a call: run this command.
+    /// To the owner of a call: run this command. It passes it on to the attached node, as
+    /// [`Request::CommandChannel`], and nobody else.
     #[n(0)]
     CommandCall {
         /// The call.
@@ -87,12 +88,13 @@ pub enum Request {
         /// What to do to it.
         #[n(2)]
         command: ChannelCommand,
-        /// Chosen at random by who asks first, and kept when it asks again: a node attached to a switch
-        /// carries out one command of one id, and repeats its answer.
+        /// Made of the client's [key](super::IdempotencyKey), or else chosen at random by who asks first and kept when it
+        /// asks again: of one id the switch, or where it cannot the node attached to it, carries out one command.
         #[n(3)]
         id: u64,
     },
-    /// To the node that is attached to the switch: carry this command to the channel.
+    /// To the node that is attached to the switch: carry this command to the channel. It is never passed on, so a
+    /// command takes two hops at most, whatever the nodes believe of each other.
     #[n(1)]
     CommandChannel {
         /// The switch.
@@ -149,6 +151,10 @@ pub enum Request {
         /// The call to start.
         #[n(1)]
         originate: OriginateCommand,
+        /// The uuid that its A leg is to have, which its key says: if there is such a channel already, or was as far as
+        /// the node remembers, nothing is started. None for a new one.
+        #[n(2)]
+        uuid: Option<String>,
     },
     /// To any node: what do you know of this channel, from the switches you are attached to?
     #[n(6)]

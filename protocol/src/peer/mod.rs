@@ -8,6 +8,7 @@
 mod channel;
 mod command;
 mod frame;
+mod key;
 mod message;
 mod probe_message;
 mod trace;
@@ -15,6 +16,7 @@ mod trace;
 pub use channel::{CallEvent, CallEventKind, CallSnapshot, ChannelInfo, StepResult};
 pub use command::{ChannelCommand, OriginateCommand};
 pub use frame::{FrameDecoder, FrameError, write_frame};
+pub use key::{IdempotencyKey, InvalidIdempotencyKey, fingerprint, is_keyed, unkeyed_id};
 pub use message::{ControlMessage, Hello, Refusal, Request, Response, StreamKind};
 pub use probe_message::ProbeMessage;
 pub use trace::TraceEntry;

@@ -363,6 +363,8 @@ pub(crate) struct Channel {
     /// When its timer goes off; timers for other moments are stale.
     pub(crate) wakes_at: Option<Time>,
     pub(crate) turns: Turns,
+    /// It is in the middle of its queue: one command has ended, and the next is looked for whatever became of the channel.
+    pub(crate) reads_on: bool,
     /// Digits that were pressed and not yet read.
     pub(crate) digits: String,
     /// Files of `record_session` and `uuid_record`, with the moments they began.

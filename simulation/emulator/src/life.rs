@@ -129,6 +129,7 @@ impl Switch {
             hangup: None,
             wakes_at: None,
             turns: Turns::default(),
+            reads_on: false,
             digits: String::new(),
             recordings: Vec::new(),
             track: None,

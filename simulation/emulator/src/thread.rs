@@ -66,6 +66,13 @@ impl Switch {
         let Some(channel) = self.channels.get_mut(uuid) else { return Turn::Wait };
         let hung_up = channel.hangup.is_some();
         let locked = channel.is_locked();
+        // A real switch goes through the queue to its end once it has begun to, and does not look whether the channel was hung
+        // up meanwhile: of what was queued behind a command that the hangup ended, all that may run on a dead channel runs
+        // (seen on 1.11.3-dev: a `set`, and a `lua` with the step behind the one that was interrupted).
+        let reads_on = mem::take(&mut channel.reads_on) && hung_up && !locked;
+        if let Some(command) = reads_on.then(|| channel.queue.pop_front()).flatten() {
+            return Turn::Command(command);
+        }
         let Some(frame) = channel.stack.last_mut() else {
             if hung_up {
                 return if channel.reported { Turn::Wait } else { Turn::Finish };
@@ -131,6 +138,9 @@ impl Switch {
     /// Runs a command of a `sendmsg` in the channel's thread.
     fn run_command(&mut self, uuid: &Uuid, command: PrivateCommand) {
         match command.action.clone() {
+            CommandAction::Execute { action, .. } if !self.may_execute(uuid, &action.application) => {
+                self.modify(uuid, |channel| channel.reads_on = true);
+            }
             CommandAction::Execute { action, loops, .. } => {
                 return self.execute(uuid, action, Some((command, loops - 1)));
             }

@@ -312,6 +312,10 @@ fn a_call_is_ejected_in_its_epoch_from_its_owner() {
     bench.wait_ms(50);
     let names = ["fipple_epoch", "fipple_owner", "destination_number"];
     assert_eq!(names.map(|name| get(&mut bench, "u", name)), ["4", "_undef_", "rescue"]);
+    call(&mut bench, "v", "fipple_epoch=8;fipple_owner=n1");
+    let reply = fence(&mut bench, "eject u,v,gone - n1 rescue");
+    assert_eq!(reply, "-ERR u owner \n+OK v\n-ERR gone gone\n");
+    assert_eq!(names.map(|name| get(&mut bench, "v", name)), ["9", "_undef_", "rescue"]);
 }
 
 #[test]
@@ -346,6 +350,9 @@ fn the_fence_takes_what_it_understands_and_nothing_else() {
         "eject u",
         "eject u 3 -",
         "eject u 03 - rescue",
+        "eject u, 3 - rescue",
+        "eject u,,v 3 - rescue",
+        "eject u,v;w 3 - rescue",
         "eject u 3 - a;b",
         "eject u 3 - rescue XML default more",
         "eject u 3 - rescue XML default 07",

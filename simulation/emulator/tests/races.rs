@@ -2,104 +2,16 @@
 //! The scripts are held up at random between any two things that they do, and the same races without the fence go wrong.
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy sees only in #[test]")]
 
-use std::time::Duration;
+mod common;
 
+use common::race::{OBSERVER, Race, hex, unlocked};
 use fipple_emulator::dialplan::{Action, Extension};
-use fipple_emulator::random::Random;
-use fipple_emulator::{Config, ConnectionId, Input, Output, Switch, Time};
+use fipple_emulator::{Config, ConnectionId};
 
 const SEEDS: u64 = 150;
 
 /// The steps of the flow: what they write down is `trail`, an array on the channel.
 const STEPS: u64 = 6;
-
-const OBSERVER: ConnectionId = ConnectionId(9);
-
-/// A switch whose controllers do not wait for each other.
-struct Race {
-    switch: Switch,
-    now: Time,
-    random: Random,
-    heard: Vec<(ConnectionId, Vec<u8>)>,
-    /// All that was written to anybody.
-    written: Vec<u8>,
-}
-
-impl Race {
-    fn new(seed: u64, config: Config) -> Self {
-        let config = Config { heartbeat: Duration::from_secs(1_000_000), ..config };
-        let mut race = Self {
-            switch: Switch::new(config, seed),
-            now: Time(0),
-            random: Random::new(seed ^ 0x5eed),
-            heard: Vec::new(),
-            written: Vec::new(),
-        };
-        for connection in (1..=4).map(ConnectionId).chain([OBSERVER]) {
-            race.switch.handle(race.now, Input::Connected(connection));
-            race.say(connection, "auth ClueCon");
-        }
-        race.ask("originate {origination_uuid=u,fipple_epoch=1,fipple_done=0}null/x &park()");
-        race
-    }
-
-    fn say(&mut self, connection: ConnectionId, command: &str) {
-        self.switch.handle(self.now, Input::Received(connection, format!("{command}\n\n").as_bytes()));
-        self.collect();
-    }
-
-    fn collect(&mut self) {
-        while let Some(output) = self.switch.poll_output() {
-            if let Output::Send { connection, bytes } = output {
-                self.written.extend_from_slice(&bytes);
-                self.heard.push((connection, bytes.to_vec()));
-            }
-        }
-    }
-
-    fn wait(&mut self, milliseconds: u64) {
-        let end = self.now + Duration::from_millis(milliseconds);
-        while let Some(at) = self.switch.next_timeout().filter(|at| *at <= end) {
-            self.now = self.now.max(at);
-            self.switch.on_timeout(self.now);
-            self.collect();
-        }
-        self.now = end;
-        self.switch.on_timeout(end);
-        self.collect();
-    }
-
-    fn wait_up_to(&mut self, milliseconds: u64) {
-        let milliseconds = self.random.in_range(&(0..=milliseconds));
-        self.wait(milliseconds);
-    }
-
-    /// An API command of the observer, however long it takes.
-    fn ask(&mut self, command: &str) -> String {
-        self.heard.clear();
-        self.say(OBSERVER, &format!("api {command}"));
-        for _ in 0..10_000 {
-            if let Some((_, reply)) = self.heard.iter().find(|(connection, _)| *connection == OBSERVER) {
-                let text = String::from_utf8(reply.clone()).unwrap();
-                return text.split_once("\n\n").unwrap().1.to_owned();
-            }
-            self.wait(1);
-        }
-        panic!("no reply to {command}");
-    }
-
-    fn variable(&mut self, name: &str) -> String {
-        self.ask(&format!("uuid_getvar u {name}"))
-    }
-
-    fn number(&mut self, name: &str) -> u64 {
-        self.variable(name).parse().unwrap_or(0)
-    }
-}
-
-fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The application of a step: every other plays something, so that others come while it runs.
 fn application(step: u64) -> (&'static str, String) {
@@ -276,10 +188,7 @@ fn an_epoch_is_given_once_and_never_goes_back() {
 
 /// The fence, with a lock that holds nobody back.
 fn unlocked_fence() -> String {
-    let text = include_str!("../../../deploy/freeswitch/scripts/fipple_fence.lua");
-    let unlocked = text.replace(r#":sub(1, 3) ~= "+OK" do"#, r#":sub(1, 3) == "never" do"#);
-    assert_ne!(text, unlocked);
-    unlocked
+    unlocked(include_str!("../../../deploy/freeswitch/scripts/fipple_fence.lua"))
 }
 
 #[test]

@@ -329,3 +329,19 @@ fn a_watchdog_takes_what_it_understands_and_nothing_else() {
         assert!(reply.starts_with("-USAGE: fipple_fallback.lua"), "{wrong}: {reply}");
     }
 }
+
+#[test]
+fn more_calls_than_go_into_one_command_are_moved_at_once() {
+    let mut bench = with_rescue();
+    let calls: Vec<String> = (0..260).map(|number| format!("call-{number}")).collect();
+    calls.iter().for_each(|uuid| owned(&mut bench, uuid, "n1", 5));
+    bench.ask("api hash insert/fipplelock/call-7/somebody");
+    bench.wait_ms(500);
+    bench.take(common::FIRST);
+    bench.say(common::FIRST, "api lua fipple_watchdog.lua n1 0 rescue");
+    bench.wait_ms(1_000);
+    let reply = common::frames(&bench.take(common::FIRST)).remove(0).body;
+    assert_eq!(reply, "+OK expired, moved 259, left 1\n");
+    assert_eq!(place(&mut bench, "call-7"), ["n1", "5", "x"]);
+    assert_eq!(place(&mut bench, "call-259"), ["_undef_", "6", "rescue"]);
+}

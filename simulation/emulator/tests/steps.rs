@@ -86,8 +86,27 @@ fn a_call_that_is_hung_up_interrupts_its_step() {
     bench.ask("api uuid_kill u");
     bench.wait_ms(2_000);
     let events = bench.events();
-    assert_eq!(results(&events), ["1 interrupted epoch 1 done 0"]);
+    // What is queued behind it is still looked at, and does not begin.
+    assert_eq!(results(&events), ["1 interrupted epoch 1 done 0", "2 gap epoch 1 done 0"]);
     assert_eq!(bench.ask("api uuid_exists u"), "false");
+}
+
+#[test]
+fn a_step_that_is_queued_on_a_call_that_was_hung_up_does_not_begin() {
+    let mut bench = Bench::subscribed();
+    call(&mut bench, "u");
+    bench.execute("u", "playback", TONE, "\nevent-lock: true");
+    bench.ask(&step("u", 1, 1, "set", "x=1"));
+    bench.execute("u", "set", "y=1", "\nevent-lock: true");
+    bench.wait_ms(300);
+    bench.events();
+    bench.ask("api uuid_kill u");
+    bench.wait_ms(2_000);
+    let events = bench.events();
+    assert_eq!(results(&events), ["1 interrupted epoch 1 done 0"]);
+    let ended = events.iter().find(|event| event.name() == "CHANNEL_HANGUP_COMPLETE").unwrap();
+    assert_eq!((ended.get("variable_x"), ended.get("variable_y")), ("", "1"));
+    assert!(bench.switch.ledger().fence("u").unwrap().runs.is_empty());
 }
 
 #[test]

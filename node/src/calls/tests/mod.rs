@@ -5,5 +5,7 @@ mod failover;
 mod fencing;
 mod flows;
 mod gate;
+mod keys;
 mod leases;
+mod trace;
 mod world;

@@ -53,6 +53,8 @@ pub(super) struct World {
     lines: Mutex<BTreeMap<NodeId, Arc<Line>>>,
     pub(super) wanted_fence: Mutex<Option<Fence>>,
     pub(super) password: Mutex<String>,
+    /// The commands that nodes have sent each other: from whom, to whom, and whether to the owner of the call.
+    pub(super) commands: Mutex<Vec<(NodeId, NodeId, bool)>>,
     /// What panics when a node next does it.
     pub(super) panics: Mutex<Option<&'static str>>,
 }
@@ -108,6 +110,7 @@ impl World {
             lines: Mutex::default(),
             wanted_fence: Mutex::default(),
             password: Mutex::new("ClueCon".to_owned()),
+            commands: Mutex::default(),
             panics: Mutex::default(),
         });
         for number in 1..=nodes {
@@ -333,8 +336,11 @@ impl Peers for TestPeers {
     }
 
     async fn request(&self, to: NodeId, request: Request, deadline: Duration) -> Response {
-        if matches!(request, Request::Appoint { .. }) {
-            self.world.perhaps_panic("appoint");
+        match request {
+            Request::Appoint { .. } => self.world.perhaps_panic("appoint"),
+            Request::CommandCall { .. } => lock(&self.world.commands).push((self.node, to, true)),
+            Request::CommandChannel { .. } => lock(&self.world.commands).push((self.node, to, false)),
+            _ => {}
         }
         if let Request::RunStep { step, .. } = &request
             && to == self.node

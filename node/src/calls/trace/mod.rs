@@ -3,12 +3,6 @@
 //! One ring holds it for all calls, and outlives each of them; the oldest goes first. A push costs a lock and a look
 //! at a map, and words are made only for who asks.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the places that note something are being rewritten; this goes with them"
-)]
-
 mod gather;
 mod what;
 

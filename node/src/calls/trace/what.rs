@@ -41,6 +41,7 @@ pub(crate) enum What {
     /// Of a switch: its gate changed hands, or would not.
     Gate { text: Box<str> },
     /// Of a switch or a call: the lease on which calls wait for fipple, and where they went without it.
+    #[allow(dead_code, reason = "what notes it comes with the merging of calls and the lease")]
     Lease { text: Box<str> },
 }
 
@@ -57,17 +58,18 @@ pub(crate) enum Why {
     OwnerRestarted,
     /// Its owner, or the one that was chosen first, did not take it.
     Declined,
+    /// It is to go on under a higher epoch: what was sent before counts no more.
+    Renewed,
     /// This node has attached to the switch, and tells the owner.
     AttachedAnew,
     /// It was joined with a call of another owner.
+    #[allow(dead_code, reason = "what notes it comes with the merging of calls and the lease")]
     Merged,
 }
 
 /// What became of a step so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Its owner asks for it.
-    Asked,
     /// It is on its way to the switch.
     Sent,
     /// It did not get so far, and is tried again.
@@ -122,6 +124,19 @@ impl What {
             Ok(_) => Self::Command { id, action, part },
             Err(refusal) => Self::CommandRefused { id, part, why: short(&format!("{action}: {refusal}")) },
         }
+    }
+
+    /// What is remembered of a step that was to go to the switch.
+    pub(crate) fn of_step(epoch: u64, step: u32, answer: &Result<(), Refusal>) -> Self {
+        let fate = match answer {
+            Ok(()) => Fate::Sent,
+            Err(Refusal::TimedOut { .. }) => Fate::Unknown,
+            Err(Refusal::SwitchUnavailable { .. } | Refusal::Overloaded { .. }) => Fate::NotSent,
+            Err(refusal) => {
+                return Self::StepRefused { epoch, step, why: short(&refusal.to_string()) };
+            }
+        };
+        Self::Step { epoch, step, fate }
     }
 
     /// Whether it is remembered of a switch rather than of a call.
@@ -210,7 +225,8 @@ impl Why {
             Self::OwnerLeaves => "its owner is leaving",
             Self::OwnerRestarted => "its owner was started anew",
             Self::Declined => "who was asked first did not take it",
-            Self::AttachedAnew => "it did before this node attached",
+            Self::Renewed => "it is to go on with it in a new epoch",
+            Self::AttachedAnew => "it did before, and is told anew",
             Self::Merged => "it was joined with another call",
         }
     }
@@ -223,6 +239,7 @@ impl Why {
             Self::OwnerLeaves => "owner_leaves",
             Self::OwnerRestarted => "owner_restarted",
             Self::Declined => "declined",
+            Self::Renewed => "renewed",
             Self::AttachedAnew => "attached_anew",
             Self::Merged => "merged",
         }
@@ -232,7 +249,6 @@ impl Why {
 impl Fate {
     fn words(self) -> &'static str {
         match self {
-            Self::Asked => "was asked for",
             Self::Sent => "was sent to the switch",
             Self::NotSent => "could not be sent, and is tried again",
             Self::Unknown => "was sent, and nobody knows whether the switch has it",

@@ -72,6 +72,10 @@ pub(crate) const KNOWN: &[&str] = &[
     "valet_park",
 ];
 
+/// Applications that also run on a channel that is hung up (SAF_ZOMBIE_EXEC); any other is passed over.
+const RUN_WHEN_DEAD: &[&str] =
+    &["event", "export", "hash", "info", "log", "lua", "multiset", "push", "set", "unset"];
+
 /// Applications that a caller must be heard or spoken to for: they begin early media with a caller who was not answered
 /// (transcript f_outbound/async_server_absent_watch).
 const NEED_SOUND: &[&str] =
@@ -138,6 +142,12 @@ impl Switch {
                 });
             }),
         }
+    }
+
+    /// Whether an application is begun on this channel, dead or alive.
+    pub(crate) fn may_execute(&self, uuid: &Uuid, application: &str) -> bool {
+        let living = self.channels.get(uuid).is_some_and(|channel| channel.hangup.is_none());
+        living || RUN_WHEN_DEAD.contains(&application)
     }
 
     /// Takes the variables of its own off an application's argument.
@@ -249,6 +259,7 @@ impl Switch {
         self.modify(uuid, |channel| {
             channel.variables.unset("current_loop");
             channel.variables.unset("total_loops");
+            channel.reads_on = true;
         });
         self.command_done(uuid, &command);
     }

@@ -10,10 +10,6 @@ use crate::dialplan::Action;
 use crate::ledger::HungUpBy;
 use crate::switch::Switch;
 
-/// Applications that also run on a channel that is hung up (SAF_ZOMBIE_EXEC); any other is passed over.
-const RUN_WHEN_DEAD: &[&str] =
-    &["event", "export", "hash", "info", "log", "lua", "multiset", "push", "set", "unset"];
-
 impl Switch {
     /// `lua <script> [<argument>...]`. One that cannot be loaded does nothing but log.
     pub(crate) fn start_lua(&mut self, uuid: &Uuid, argument: &str) -> Started {
@@ -50,7 +46,9 @@ impl Switch {
                 },
             };
             match question {
-                Question::Execute { application, argument } if self.may_execute(uuid, &application) => {
+                Question::Execute { application, argument }
+                    if !application.is_empty() && self.may_execute(uuid, &application) =>
+                {
                     self.put_script(uuid, script, Duration::ZERO);
                     return self.execute(uuid, Action::new(application, argument), None);
                 }
@@ -94,11 +92,6 @@ impl Switch {
                 frame.until = Some(until);
             }
         });
-    }
-
-    fn may_execute(&self, uuid: &Uuid, application: &str) -> bool {
-        let living = self.channels.get(uuid).is_some_and(|channel| channel.hangup.is_none());
-        !application.is_empty() && (living || RUN_WHEN_DEAD.contains(&application))
     }
 
     /// Answers a script in a channel's thread; `None` if the answer comes later.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Caller, Progress, Question, Script, Surroundings, command_line};
+use super::{Answer, Caller, PRELUDE, Progress, Question, Script, Surroundings, command_line};
 use crate::limits::SCRIPT_DEPTH_MAX;
 use crate::switch::{ConnectionId, JobId, Switch, Timer};
 
@@ -59,7 +59,7 @@ impl Switch {
 
     /// Loads the script that a command line names.
     pub(super) fn load_script(
-        &self,
+        &mut self,
         text: &str,
         channel: Option<&str>,
         writes: bool,
@@ -73,7 +73,9 @@ impl Switch {
             return Err(format!("{name}: too many scripts inside each other"));
         }
         let depth = self.scripts.depth;
-        Script::new(name, source, &Surroundings { arguments: &arguments, channel, writes, depth })
+        let prelude = self.scripts.compile("=prelude", PRELUDE)?;
+        let code = self.scripts.compile(&format!("@{name}"), source)?;
+        Script::new(&prelude, &code, &Surroundings { arguments: &arguments, channel, writes, depth })
     }
 
     /// Whether this command is a script that waits.

@@ -10,6 +10,7 @@ mod command;
 mod question;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use mlua::chunk::ChunkMode;
@@ -34,6 +35,25 @@ pub(crate) struct Scripts {
     waiting: BTreeMap<JobId, ApiScript>,
     /// How many scripts a script that begins now runs inside of.
     depth: usize,
+    /// What was compiled already, by its name: to compile takes longer than to run.
+    compiled: BTreeMap<String, Arc<[u8]>>,
+}
+
+impl Scripts {
+    /// Compiles a text once. The error is the message of Lua's compiler.
+    fn compile(&mut self, name: &str, text: &str) -> Result<Arc<[u8]>, String> {
+        if let Some(code) = self.compiled.get(name) {
+            return Ok(code.clone());
+        }
+        let compile = || {
+            let lua = Lua::new_with(StdLib::NONE, LuaOptions::default())?;
+            let function = lua.load(text).set_name(name).set_mode(ChunkMode::Text).into_function()?;
+            Ok(function.dump(false).into())
+        };
+        let code: Arc<[u8]> = compile().map_err(|error: mlua::Error| error.to_string())?;
+        self.compiled.insert(name.to_owned(), code.clone());
+        Ok(code)
+    }
 }
 
 /// A script that has begun and not ended, in a Lua state of its own as in mod_lua.
@@ -88,12 +108,12 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Script {
-    /// Loads a script; the error is the message of Lua's compiler.
-    pub(crate) fn new(name: &str, source: &str, surroundings: &Surroundings<'_>) -> Result<Self, String> {
-        Self::build(name, source, surroundings).map_err(|error| error.to_string())
+    /// Puts compiled code into a state of its own, the prelude before it.
+    fn new(prelude: &[u8], code: &[u8], surroundings: &Surroundings<'_>) -> Result<Self, String> {
+        Self::build(prelude, code, surroundings).map_err(|error| error.to_string())
     }
 
-    fn build(name: &str, source: &str, surroundings: &Surroundings<'_>) -> mlua::Result<Self> {
+    fn build(prelude: &[u8], code: &[u8], surroundings: &Surroundings<'_>) -> mlua::Result<Self> {
         let libraries = StdLib::COROUTINE | StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::UTF8;
         // With it `pcall` is Lua's own, through which a script can be suspended. There is no panic to catch: all that a
         // script calls is Lua.
@@ -103,9 +123,9 @@ impl Script {
         for (index, argument) in surroundings.arguments.iter().enumerate() {
             arguments.raw_set(index, argument.as_str())?;
         }
-        let prelude = lua.load(PRELUDE).set_name("=prelude").set_mode(ChunkMode::Text);
+        let prelude = lua.load(prelude).set_mode(ChunkMode::Binary);
         prelude.call::<()>((arguments, surroundings.channel, surroundings.writes))?;
-        let main = lua.load(source).set_name(format!("@{name}")).set_mode(ChunkMode::Text).into_function()?;
+        let main = lua.load(code).set_mode(ChunkMode::Binary).into_function()?;
         let thread = lua.create_thread(main)?;
         limit_instructions(&thread)?;
         let (depth, arguments) = (surroundings.depth, surroundings.arguments.to_vec());

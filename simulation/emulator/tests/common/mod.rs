@@ -7,6 +7,8 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "fixtures are read from the real disk")]
 
+pub(crate) mod race;
+
 use std::time::Duration;
 
 use fipple_emulator::{Config, ConnectId, ConnectionId, Disorder, Input, Output, Switch, Time};
