@@ -11,6 +11,8 @@
 --   API: lua fipple_fence.lua raise <uuid>...
 --          gives each call that has an owner the next epoch, and leaves the owner; a line a call: +OK <uuid> <epoch>, or
 --          -ERR <uuid> and `unclaimed`, `gone` or `locked`
+--   API: lua fipple_fence.lua flow <uuid>:<epoch> <flow or ->
+--          names the flow of a call, or none: +OK, or -ERR and `stale <current epoch>`, `locked`, `gone`
 --   API: lua fipple_fence.lua eject <uuid>[,<uuid>...] <epoch or -> <owner or -> <extension>
 --          [<dialplan> [<context> [<lease seconds>]]]
 --          takes calls away from their owner, whose queued steps refuse themselves from then on, and transfers them; the
@@ -341,6 +343,16 @@ local function raise_all(words)
   end)
 end
 
+local function name_flow(call, flow)
+  return with_lock(call.uuid, function()
+    local refusal = refusal_of(call.uuid, call.epoch)
+    if refusal then
+      return refusal
+    end
+    return set(call.uuid, "fipple_flow=" .. (flow ~= "-" and flow or ""))
+  end)
+end
+
 -- bridge_to is there as long as a bridge stands; bridge_uuid and current_application stay when it is over. While a bridge
 -- dials, its step or its command is still running.
 local function is_busy(uuid)
@@ -378,7 +390,7 @@ local function eject(uuid, epoch, owner, extension, dialplan, context, lease_sec
   end)
 end
 
-local USAGE = "-USAGE: fipple_fence.lua run|take|raise|eject|version\n"
+local USAGE = "-USAGE: fipple_fence.lua run|take|raise|flow|eject|version\n"
 
 local function answer()
   local verb = argv[1]
@@ -398,6 +410,11 @@ local function answer()
   elseif verb == "raise" and argv[2] then
     local words = words_from(2)
     return #words <= CALLS_PER_BATCH_MAX and raise_all(words) or "-ERR too many calls\n"
+  elseif verb == "flow" and is_name(argv[3]) and not argv[4] then
+    local calls = calls_of(argv[2])
+    if calls and not calls[2] then
+      return name_flow(calls[1], argv[3])
+    end
   elseif verb == "eject" and is_epoch(argv[3]) and is_name(argv[4]) and is_name(argv[5]) then
     local uuids, dialplan, context = uuids_of(argv[2]), argv[6] or "XML", argv[7] or "default"
     local lease_seconds = number_of(argv[8])

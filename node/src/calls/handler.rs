@@ -9,7 +9,6 @@ use fipple_protocol::call::{CallInput, Flow};
 use fipple_protocol::peer::{CallEvent, CallSnapshot, ChannelCommand, Refusal, Request, Response};
 
 use super::attached::{AttachedSwitch, accepted};
-use super::channel::FLOW_VARIABLE;
 use super::trace::{Part, What};
 use super::{Calls, Running, keyed};
 use crate::cluster::Handler;
@@ -167,19 +166,19 @@ async fn command_channel(
         return attachment.command(id, channel, command, &facts).await;
     }
     let begun = { switch.table().begin_by_hand(channel) };
-    let Some(flow) = begun else {
+    let Some((epoch, flow)) = begun else {
         return attachment.command(id, channel, command, &facts).await;
     };
     let mut by_hand = ByHand { switch, channel, done: false };
     // Before the command, so that a channel which parks after it with a flow has been asked for it anew, and that whoever
     // takes the call over from this node does not go on with one on a call that is elsewhere.
-    attachment.set_variables(channel, &format!("{FLOW_VARIABLE}={}", Flow::PARK)).await?;
+    attachment.name_flow(channel, epoch, Flow::PARK).await?;
     by_hand.done = true;
     let result = attachment.command(id, channel, command, &facts).await;
     if !matches!(result, Ok(_) | Err(Refusal::TimedOut { .. } | Refusal::Repeated { .. })) {
         by_hand.done = false;
         // A call that is gone already needs no flow.
-        let _ = attachment.set_variables(channel, &format!("{FLOW_VARIABLE}={flow}")).await;
+        let _ = attachment.name_flow(channel, epoch, &flow).await;
     }
     result
 }

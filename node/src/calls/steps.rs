@@ -86,12 +86,12 @@ impl Table {
         known.is_some_and(|channel| progress.epoch.is_some_and(|epoch| epoch > channel.info.epoch))
     }
 
-    /// Notes that a command is about to send the call elsewhere: meanwhile no step begins. The flow that it ends, empty if
-    /// the call names none; none if the channel's call is not under control.
-    pub(super) fn begin_by_hand(&mut self, call: &str) -> Option<String> {
+    /// Notes that a command is about to send the call elsewhere: meanwhile no step begins. The call's epoch and the flow
+    /// that it ends, empty if the call names none; none if the channel's call is not under control.
+    pub(super) fn begin_by_hand(&mut self, call: &str) -> Option<(u64, String)> {
         let channel = self.channels.get_mut(call)?;
         channel.claim.as_mut()?.by_hand = true;
-        Some(channel.info.flow.clone().unwrap_or_default())
+        Some((channel.info.epoch, channel.info.flow.clone().unwrap_or_default()))
     }
 
     /// Notes whether the command did so: the flow is over then.

@@ -14,10 +14,12 @@ use super::answers::Answers;
 use super::commands::{SwitchCommand, SwitchFacts, channels_of, judge, translate, word};
 use super::connection::Connection;
 use super::detection::find_fence;
-use super::fence::{Fence, FencedStep, application_name, command_script, judge_run, run_script};
+use super::fence::{Fence, FencedStep, application_name, command_script, flow_script, judge_run, run_script};
 use super::originate::{originate_line, originated};
 use super::takeover::UNDEFINED;
-use crate::calls::channel::{ChannelDump, DONE_VARIABLE, EPOCH_VARIABLE, RUN_VARIABLE, running_mark};
+use crate::calls::channel::{
+    ChannelDump, DONE_VARIABLE, EPOCH_VARIABLE, FLOW_VARIABLE, RUN_VARIABLE, running_mark,
+};
 use crate::limits::{
     COMMAND_HOP_MS, ORIGINATE_TIMEOUT_SECONDS, SWITCH_JOB_TIMEOUT_MS, SWITCH_REPLY_TIMEOUT_MS,
 };
@@ -242,11 +244,15 @@ impl Attachment {
         Ok(())
     }
 
-    /// Sets variables of a channel, all at once.
-    pub(crate) async fn set_variables(&self, channel: &str, variables: &str) -> Result<(), Refusal> {
-        word("channel", channel)?;
-        let reply = self.connection.api(&format!("uuid_setvar_multi {channel} {variables}")).await?;
-        judge(channel, &reply).map(|_| ())
+    /// Names the flow of a call, for whoever takes it over; empty for none.
+    pub(crate) async fn name_flow(&self, call: &str, epoch: u64, flow: &str) -> Result<(), Refusal> {
+        word("call", call)?;
+        if self.fence == Fence::Strict {
+            let reply = self.connection.api(&flow_script(call, epoch, flow)).await?;
+            return judge_run(call, 0, Some(epoch), &reply).map(|_| ());
+        }
+        let reply = self.connection.api(&format!("uuid_setvar_multi {call} {FLOW_VARIABLE}={flow}")).await?;
+        judge(call, &reply).map(|_| ())
     }
 
     /// Everything that the switch says of a channel; none if it knows no such channel.

@@ -137,6 +137,12 @@ pub(super) fn raise_script(calls: &[&str]) -> String {
     format!("lua fipple_fence.lua raise {}", calls.join(" "))
 }
 
+/// The API command that names the flow of a call, if that is in its epoch.
+pub(super) fn flow_script(call: &str, epoch: u64, flow: &str) -> String {
+    let flow = if flow.is_empty() { "-" } else { flow };
+    format!("lua fipple_fence.lua flow {call}:{epoch} {flow}")
+}
+
 /// What became of each call, from the answer to a `take` or `raise` of them, which has a line for each.
 pub(super) fn taken(calls: &[&str], answer: &str) -> Vec<Taken> {
     let mut lines = answer.lines();
@@ -282,6 +288,8 @@ mod tests {
         );
         assert_eq!(take_script("n1", &[("a", 5), ("b", 2)]), "lua fipple_fence.lua take n1 a:5 b:2");
         assert_eq!(raise_script(&["a", "b"]), "lua fipple_fence.lua raise a b");
+        assert_eq!(flow_script("a", 4, "park"), "lua fipple_fence.lua flow a:4 park");
+        assert_eq!(flow_script("a", 4, ""), "lua fipple_fence.lua flow a:4 -");
     }
 
     #[test]

@@ -359,7 +359,7 @@ fn the_fence_takes_what_it_understands_and_nothing_else() {
         "eject u 3 - rescue XML default 7 more",
     ] {
         let reply = fence(&mut bench, wrong);
-        assert_eq!(reply, "-USAGE: fipple_fence.lua run|take|raise|eject|version\n", "{wrong}");
+        assert_eq!(reply, "-USAGE: fipple_fence.lua run|take|raise|flow|eject|version\n", "{wrong}");
     }
     let reply = fence(&mut bench, "take me u u:04 u:x u;v:4 u:9007199254740992 :4");
     assert_eq!(reply.lines().filter(|line| line.ends_with("not a call and an epoch")).count(), 6, "{reply}");
