@@ -11,6 +11,7 @@ use tokio::time::{Instant, interval};
 
 use super::attached::{AttachedSwitch, accepted};
 use super::claims::{Appointment, Electorate};
+use super::merge::follow_bridge;
 use super::trace::{Fate, What, Why, short};
 use crate::cluster::{MemberState, Members};
 use crate::limits::{
@@ -30,6 +31,9 @@ pub(crate) async fn keep_calls_owned(switch: Arc<AttachedSwitch>, started: Insta
             let switch = switch.clone();
             spawn(&mut working, async move { switch.read_again(&call).await }).await;
         }
+        while let Some((survivor, other)) = { switch.table().take_meeting() } {
+            spawn(&mut working, follow_bridge(switch.clone(), survivor, other)).await;
+        }
         let look_at_all = tokio::select! {
             biased;
             Ok(()) = members.changed() => true,
@@ -40,6 +44,7 @@ pub(crate) async fn keep_calls_owned(switch: Arc<AttachedSwitch>, started: Insta
         if look_at_all {
             let view = members.borrow_and_update().clone();
             switch.table().find_unowned(&electorate(&switch, &view, started));
+            switch.table().find_meetings();
         }
     }
 }
@@ -264,7 +269,7 @@ async fn offer(switch: &AttachedSwitch, call: &str, owner: NodeId) -> Result<Opt
 
 /// Lets a node that may still live look after a call that it has lost. Where this does not arrive it looks by
 /// itself, later.
-fn tell_loser(switch: &AttachedSwitch, loser: NodeId, call: &str) {
+pub(super) fn tell_loser(switch: &AttachedSwitch, loser: NodeId, call: &str) {
     let event = CallEvent {
         switch: switch.config.name.clone(),
         call: call.to_owned(),

@@ -17,7 +17,7 @@ use super::measure::Takeovers;
 use super::metrics::SwitchMetrics;
 use super::peers::Peers;
 use super::table::{Change, Table};
-use super::trace::{Trace, What, Why};
+use super::trace::{Trace, What, Why, short};
 use crate::limits::EPOCH_RAISED_PAUSE_MS;
 use crate::net::Host;
 use crate::switch::answers::Answers;
@@ -181,7 +181,17 @@ impl AttachedSwitch {
         match attachment.dump(call).await {
             Ok(Some(dump)) => {
                 let not_before = Instant::now() + Duration::from_millis(EPOCH_RAISED_PAUSE_MS);
-                let change = self.table().read_again(call, &dump, not_before);
+                let is_claimed = |table: &Table| table.get(call).is_some_and(|known| known.claim.is_some());
+                let (change, is_ejected) = {
+                    let mut table = self.table();
+                    let was_claimed = is_claimed(&table);
+                    let change = table.read_again(call, &dump, not_before);
+                    (change, was_claimed && !is_claimed(&table))
+                };
+                if is_ejected {
+                    let text = "it was taken from its owner, and sent to the operator's fallback";
+                    self.note(call, What::Lease { text: short(text) });
+                }
                 self.follow(change);
             }
             Ok(None) => self.vanished(call),

@@ -124,6 +124,8 @@ pub(crate) struct Claim {
     pub(crate) since_us: u64,
     /// A command is sending the call elsewhere.
     pub(crate) by_hand: bool,
+    /// The channel that a command has told this one to take away from whom it talks to.
+    pub(crate) intercepts: Option<String>,
 }
 
 impl Channel {

@@ -110,8 +110,7 @@ impl Table {
         let restarted = claim
             .accepted
             .is_some_and(|(node, started_at_ms)| electorate.started_at_ms(node) != started_at_ms);
-        // A dialplan may set any epoch; at the highest there is no other to give.
-        let next_epoch = epoch.saturating_add(1).min(EPOCH_MAX).max(epoch);
+        let next_epoch = next_epoch(epoch);
         if let Some(owner) = claim.owner
             && electorate.may_keep(owner)
             && !restarted
@@ -145,6 +144,11 @@ impl Table {
             claim.accepted = accepted.map(|node| (node, electorate.started_at_ms(node)));
         }
     }
+}
+
+/// The epoch after that one. A dialplan may set any; at the highest there is no other to give.
+pub(super) fn next_epoch(epoch: u64) -> u64 {
+    epoch.saturating_add(1).min(EPOCH_MAX).max(epoch)
 }
 
 #[cfg(test)]

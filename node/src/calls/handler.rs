@@ -9,10 +9,12 @@ use fipple_protocol::call::{CallInput, Flow};
 use fipple_protocol::peer::{CallEvent, CallSnapshot, ChannelCommand, Refusal, Request, Response};
 
 use super::attached::{AttachedSwitch, accepted};
+use super::merge::Joining;
 use super::trace::{Part, What};
 use super::{Calls, Running, keyed};
 use crate::cluster::Handler;
 use crate::limits::{COMMAND_HOP_MS, LIST_PAGE_CHANNELS};
+use crate::switch::attachment::Attachment;
 use crate::switch::commands::takes_call_by_hand;
 use crate::switch::fence::FencedStep;
 
@@ -161,7 +163,23 @@ async fn command_channel(
             return Err(Refusal::NotOwner { owner });
         }
     }
-    let facts = (switch, attachment.as_ref());
+    let joining = Joining::begin_command(switch, channel, command).await?;
+    let result = carry_command(switch, &attachment, channel, command, id).await;
+    if let Some(joining) = joining {
+        joining.end(may_have_run(&result)).await;
+    }
+    result
+}
+
+/// Carries a command to a channel, and ends the flow of its call if it sends that elsewhere.
+async fn carry_command(
+    switch: &AttachedSwitch,
+    attachment: &Attachment,
+    channel: &str,
+    command: &ChannelCommand,
+    id: u64,
+) -> Result<String, Refusal> {
+    let facts = (switch, attachment);
     if !takes_call_by_hand(command) {
         return attachment.command(id, channel, command, &facts).await;
     }
@@ -175,12 +193,16 @@ async fn command_channel(
     attachment.name_flow(channel, epoch, Flow::PARK).await?;
     by_hand.done = true;
     let result = attachment.command(id, channel, command, &facts).await;
-    if !matches!(result, Ok(_) | Err(Refusal::TimedOut { .. } | Refusal::Repeated { .. })) {
+    if !may_have_run(&result) {
         by_hand.done = false;
         // A call that is gone already needs no flow.
         let _ = attachment.name_flow(channel, epoch, &flow).await;
     }
     result
+}
+
+fn may_have_run(result: &Result<String, Refusal>) -> bool {
+    matches!(result, Ok(_) | Err(Refusal::TimedOut { .. } | Refusal::Repeated { .. }))
 }
 
 /// A command that is sending a call elsewhere, even where nobody waits for it any more. Where it is not known whether it has

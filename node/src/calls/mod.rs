@@ -17,6 +17,7 @@ mod keyed;
 mod listing;
 mod locations;
 mod measure;
+mod merge;
 pub(crate) mod metrics;
 mod owned;
 pub(crate) mod peers;

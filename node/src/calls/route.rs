@@ -457,6 +457,7 @@ fn may_run_twice(command: &ChannelCommand) -> bool {
         ChannelCommand::Play { .. }
         | ChannelCommand::Transfer { .. }
         | ChannelCommand::Bridge { .. }
+        | ChannelCommand::Intercept { .. }
         | ChannelCommand::Execute { .. } => false,
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Table {
     pub(super) unowned: BTreeSet<String>,
     /// Calls of which the switch knows something newer.
     pub(super) outdated: BTreeSet<String>,
+    /// Calls that are bridged to each other and need one owner: the one that survives, and the other.
+    pub(super) meeting: BTreeSet<(String, String)>,
     pub(super) fence: Fence,
     ended: Ended,
 }
@@ -39,7 +41,7 @@ struct Ended {
 pub(crate) struct Change {
     /// What the call's owner has to hear.
     pub(crate) tell: Option<(NodeId, CallEvent)>,
-    /// A call waits for an owner, or has to be read again.
+    /// A call waits for an owner, or has to be read again or given the owner of another one.
     pub(crate) unowned: bool,
     /// The channel is not in the table, which is full, or no command could bear its name.
     pub(crate) lost: bool,
@@ -53,6 +55,7 @@ impl Table {
             channels: BTreeMap::new(),
             unowned: BTreeSet::new(),
             outdated: BTreeSet::new(),
+            meeting: BTreeSet::new(),
             fence: Fence::None,
             ended: Ended::default(),
         }
@@ -241,7 +244,8 @@ impl Table {
                 channel.info.parked = false;
             }
         }
-        self.tell(uuid, CallEventKind::Bridged { other })
+        let unowned = self.note_meeting(uuid, &other);
+        Change { unowned, ..self.tell(uuid, CallEventKind::Bridged { other }) }
     }
 
     fn unbridged(&mut self, uuid: &str, event: Event<'_>) -> Change {

@@ -227,6 +227,11 @@ pub(super) enum Action {
         /// The uuid of a channel on the same switch, or a dial string such as user/1001
         to: String,
     },
+    /// Take another channel away from whom it talks to, and connect this one with it
+    Intercept {
+        /// The other channel's uuid, on the same switch
+        of: String,
+    },
     /// Set a channel variable
     Set {
         /// The variable's name

@@ -68,6 +68,7 @@ impl From<Action> for ChannelCommand {
                 Self::Transfer { extension, dialplan, context }
             }
             Action::Bridge { to } => Self::Bridge { to },
+            Action::Intercept { of } => Self::Intercept { of },
             Action::Set { name, value } => Self::Set { name, value },
             Action::Execute { application, argument } => {
                 Self::Execute { application, argument: argument.join(" ") }

@@ -95,6 +95,16 @@ pub(crate) fn translate(
             Ok(SwitchCommand::Job(format!("uuid_bridge {uuid} {to}")))
         }
         ChannelCommand::Bridge { to } => execute("bridge", to, facts),
+        ChannelCommand::Intercept { of } if of == uuid => {
+            Err(invalid("of", "a channel cannot be taken away by itself"))
+        }
+        ChannelCommand::Intercept { of } => {
+            word("of", of)?;
+            if !facts.has_channel(of) {
+                return Err(invalid("of", "the switch of the channel has no such channel"));
+            }
+            execute("intercept", of, facts)
+        }
         ChannelCommand::Set { name: variable, value } => api(set(uuid, variable, value)?),
         ChannelCommand::Execute { application, argument } => execute(application, argument, facts),
         // With `all` it would also forget what waits, the steps of a flow and their marks among it.
@@ -112,7 +122,13 @@ pub(super) fn channels_of<'a>(channel: &'a str, command: &'a ChannelCommand) -> 
 
 /// Whether a command sends the call elsewhere, so that its flow ends.
 pub(crate) fn takes_call_by_hand(command: &ChannelCommand) -> bool {
-    matches!(command, ChannelCommand::Park | ChannelCommand::Transfer { .. } | ChannelCommand::Bridge { .. })
+    matches!(
+        command,
+        ChannelCommand::Park
+            | ChannelCommand::Transfer { .. }
+            | ChannelCommand::Bridge { .. }
+            | ChannelCommand::Intercept { .. }
+    )
 }
 
 /// What a reply says of a command for a channel.
@@ -141,7 +157,7 @@ fn execute(application: &str, argument: &str, facts: &impl SwitchFacts) -> Resul
         return Err(invalid("application", &detail));
     }
     // A bridge lasts as long as the people talk: what is played to them is not to wait until they have finished.
-    let alone = application != "bridge";
+    let alone = !["bridge", "intercept"].contains(&application);
     Ok(SwitchCommand::Execute { application: application.to_owned(), argument: argument.to_owned(), alone })
 }
 
@@ -199,7 +215,7 @@ mod tests {
             uuid == "a"
         }
         fn has_application(&self, name: &str) -> bool {
-            ["playback", "bridge", "echo"].contains(&name)
+            ["playback", "bridge", "intercept", "echo"].contains(&name)
         }
         fn fence(&self) -> Fence {
             self.0
@@ -251,6 +267,7 @@ mod tests {
         assert_eq!(line("a", transfer), "uuid_transfer a 1000 XML default");
         assert_eq!(line("a", json(r#"{"action":"bridge","to":"b"}"#)), "job uuid_bridge a b");
         assert_eq!(line("a", json(r#"{"action":"bridge","to":"user/1"}"#)), "execute bridge user/1");
+        assert_eq!(line("a", json(r#"{"action":"intercept","of":"b"}"#)), "execute intercept b");
         assert_eq!(line("a", json(r#"{"action":"set","name":"x","value":"y z"}"#)), "uuid_setvar a x y z");
         assert_eq!(line("a", json(r#"{"action":"break"}"#)), "uuid_break a");
     }
@@ -261,6 +278,9 @@ mod tests {
             r#"{"action":"execute","application":"nosuch"}"#,
             r#"{"action":"execute","application":"echo\n\nexit"}"#,
             r#"{"action":"bridge","to":"a"}"#,
+            r#"{"action":"intercept","of":"a"}"#,
+            r#"{"action":"intercept","of":"nosuch"}"#,
+            r#"{"action":"intercept","of":"-bleg b"}"#,
             r#"{"action":"hangup","cause":"X\n\napi shutdown"}"#,
             r#"{"action":"transfer","extension":"-both 1000"}"#,
             r#"{"action":"transfer","extension":"1000","context":"a b"}"#,

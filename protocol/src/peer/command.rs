@@ -74,6 +74,13 @@ pub enum ChannelCommand {
     /// Stop what is played to it. What was asked for behind it comes next.
     #[n(8)]
     Break,
+    /// Take another channel away from whom it talks to, and connect this one with it.
+    #[n(9)]
+    Intercept {
+        /// The other channel's uuid, on the same switch.
+        #[n(0)]
+        of: String,
+    },
 }
 
 /// A new call.

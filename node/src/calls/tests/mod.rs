@@ -7,5 +7,6 @@ mod flows;
 mod gate;
 mod keys;
 mod leases;
+mod merging;
 mod trace;
 mod world;

@@ -41,7 +41,6 @@ pub(crate) enum What {
     /// Of a switch: its gate changed hands, or would not.
     Gate { text: Box<str> },
     /// Of a switch or a call: the lease on which calls wait for fipple, and where they went without it.
-    #[allow(dead_code, reason = "what notes it comes with the merging of calls and the lease")]
     Lease { text: Box<str> },
 }
 
@@ -63,7 +62,6 @@ pub(crate) enum Why {
     /// This node has attached to the switch, and tells the owner.
     AttachedAnew,
     /// It was joined with a call of another owner.
-    #[allow(dead_code, reason = "what notes it comes with the merging of calls and the lease")]
     Merged,
 }
 
@@ -281,6 +279,7 @@ fn action_of(command: &ChannelCommand) -> &'static str {
         ChannelCommand::Play { .. } => "play",
         ChannelCommand::Transfer { .. } => "transfer",
         ChannelCommand::Bridge { .. } => "bridge",
+        ChannelCommand::Intercept { .. } => "intercept",
         ChannelCommand::Set { .. } => "set",
         ChannelCommand::Execute { .. } => "execute",
         ChannelCommand::Break => "break",
