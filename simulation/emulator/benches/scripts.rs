@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use fipple_emulator::{Config, ConnectionId, Input, Output, Switch, Time};
 
-/// As many as the switch has sessions.
-const CALLS: usize = fipple_emulator::limits::SESSIONS_MAX;
+const CALLS: usize = 5_000;
 const CALLS_PER_COMMAND: usize = 250;
 const STEPS: usize = 1_000;
 
@@ -21,7 +20,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let config = Config { heartbeat: Duration::from_secs(1_000_000), ..Config::default() };
+        let config =
+            Config { heartbeat: Duration::from_secs(1_000_000), sessions_max: CALLS, ..Config::default() };
         let mut bench = Self { switch: Switch::new(config, 1), now: Time(0), replies: 0 };
         bench.switch.handle(bench.now, Input::Connected(CONTROLLER));
         bench.say("auth ClueCon");
