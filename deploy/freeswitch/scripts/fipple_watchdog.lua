@@ -14,7 +14,8 @@
 -- bridged or dialling are left alone until they are not; a call that another node takes at the same moment is left to it.
 --
 -- The key fipplewatchdog/<node> holds the group of the node's task in the scheduler, and its arguments; the key
--- fipplewatched/<node> the second at which it last ran, by which one that was deleted is missed.
+-- fipplewatched/<node> the second at which it last ran, by which one that was deleted is missed. The task of a node that is
+-- gone and has no calls any more goes too; the next renewal makes it again.
 
 local VERSION = "fipple_watchdog 2"
 
@@ -80,12 +81,7 @@ local function eject_calls(node, lease_seconds, words)
     local counts = moved .. " calls went to the fallback, " .. #calls - moved .. " were left alone"
     freeswitch.consoleLog("NOTICE", "fipple: the lease of " .. node .. " expired: " .. counts .. "\n")
   end
-  return "+OK expired, moved " .. moved .. ", left " .. #calls - moved .. "\n"
-end
-
-local function look(node, lease_seconds, words)
-  hash("insert", "fipplewatched", node, string.format("%d", now()))
-  return is_expired(node, lease_seconds) and eject_calls(node, lease_seconds, words) or "+OK fresh\n"
+  return moved, #calls - moved
 end
 
 local function look_seconds_of(lease_seconds)
@@ -107,6 +103,34 @@ local function make_task(node, marker, look_seconds, arguments)
     local task = "@" .. look_seconds .. " " .. group .. " lua fipple_watchdog.lua " .. node .. " " .. arguments .. "&"
     api:execute("sched_api", task)
   end
+end
+
+-- Whoever renews a lease looks for the marker after that, and this looks at the lease after it took the marker away: one of
+-- the two makes the task again.
+local function retire(node, lease_seconds, arguments)
+  local marker = hash("select", "fipplewatchdog", node)
+  local is_own = marker:match("^%S+ (.*)$") == arguments
+  if not is_own or hash("delete_ifmatch", "fipplewatchdog", node, marker):sub(1, 3) ~= "+OK" then
+    return
+  end
+  api:execute("sched_del", marker:match("^%S+"))
+  if not is_expired(node, lease_seconds) then
+    make_task(node, "", look_seconds_of(lease_seconds), arguments)
+  end
+end
+
+local function look(lease_seconds, words)
+  local node = words[1]
+  hash("insert", "fipplewatched", node, string.format("%d", now()))
+  if not is_expired(node, lease_seconds) then
+    return "+OK fresh\n"
+  end
+  local moved, left = eject_calls(node, lease_seconds, words)
+  -- A call is listed some time after its birth: not before it is over twice.
+  if moved + left == 0 and is_expired(node, 2 * lease_seconds) then
+    retire(node, lease_seconds, table.concat(words, " ", 2))
+  end
+  return "+OK expired, moved " .. moved .. ", left " .. left .. "\n"
 end
 
 local function renew(lease_text, target, nodes)
@@ -154,7 +178,7 @@ local function answer()
     local fits = seconds_of(words[2]) and #nodes > 0 and #nodes <= NODES_MAX
     return fits and renew(words[2], table.concat(words, " ", 3, 5), nodes) or USAGE
   elseif words[3] and seconds_of(words[2]) and not words[6] then
-    return look(words[1], seconds_of(words[2]), words)
+    return look(seconds_of(words[2]), words)
   end
   return USAGE
 end

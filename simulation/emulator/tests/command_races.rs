@@ -1,5 +1,5 @@
 //! Controllers that race with commands: each key runs once and in its epoch, commands for two legs wait for each other in one
-//! order, and whoever raises an epoch is the only one who has it. Without the locks, or their order, the same races go wrong.
+//! order, whoever raises an epoch is the only one who has it, and a node has one watchdog. Without the locks, or their order, the same races go wrong.
 #![allow(clippy::unwrap_used, reason = "it is test code, which clippy sees only in #[test]")]
 
 mod common;
@@ -185,4 +185,38 @@ fn an_epoch_that_is_raised_or_taken_has_one_holder() {
     let fence = unlocked(FENCE);
     let wrong = (0..SEEDS).filter(|seed| !raise_and_take(*seed, &fence).0.is_empty()).count() as u64;
     assert!(wrong > SEEDS / 4, "the lock makes little difference: {wrong}");
+}
+
+/// The watchdog of a node that seems to be dead finds no calls and goes, while the node comes back and several renew its lease.
+/// Gives how many tasks and markers there are then.
+fn retire_and_renew(seed: u64, watchdog: &str) -> (usize, usize) {
+    let mut config = config(seed, STEP, FENCE);
+    config.lua_scripts.insert("fipple_watchdog.lua".into(), watchdog.to_owned());
+    let mut race = Race::new(seed, config);
+    race.ask("lua fipple_watchdog.lua renew 2 rescue XML default n1");
+    race.ask("hash insert/fipplelease/n1/1");
+    race.say(ConnectionId(1), "api lua fipple_watchdog.lua n1 2 rescue XML default");
+    for controller in 2..=4 {
+        race.wait_up_to(30);
+        race.say(ConnectionId(controller), "api lua fipple_watchdog.lua renew 2 rescue XML default n1");
+    }
+    // Until the scheduler has forgotten what was deleted, and before the lease is old.
+    race.wait(900);
+    let tasks = race.ask("show tasks").matches("fipple-watchdog-").count();
+    (tasks, race.ask("hash_dump all").matches("fipplewatchdog_n1").count())
+}
+
+#[test]
+fn a_node_that_comes_back_while_its_watchdog_goes_has_one() {
+    let watchdog = include_str!("../../../deploy/freeswitch/scripts/fipple_watchdog.lua");
+    for seed in 0..SEEDS {
+        assert_eq!(retire_and_renew(seed, watchdog), (1, 1), "seed {seed}");
+    }
+    let careless = watchdog.replace(
+        "if not is_expired(node, lease_seconds) then\n    make_task",
+        "if false then\n    make_task",
+    );
+    assert_ne!(watchdog, careless);
+    let without = (0..SEEDS).filter(|seed| retire_and_renew(*seed, &careless) != (1, 1)).count();
+    assert!(without > 0, "to look again makes no difference");
 }

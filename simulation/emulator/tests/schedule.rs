@@ -265,7 +265,7 @@ fn a_renewal_keeps_the_calls_of_its_nodes_and_makes_one_watchdog_for_each() {
         bench.wait_ms(1_000);
         bench.ask(&renew("n1"));
     }
-    assert_eq!(watchdogs(&mut bench), made, "they are made once");
+    assert_eq!(watchdogs(&mut bench), made[..1], "n1's was made once, and n2 has no calls any more");
     assert_eq!(place(&mut bench, "u"), ["n1", "5", "x"]);
     assert_eq!(place(&mut bench, "v"), ["_undef_", "6", "rescue"], "nobody renewed for n2");
 }
@@ -291,6 +291,25 @@ fn other_arguments_replace_a_watchdog_and_one_that_is_gone_is_missed() {
     assert_ne!(second, third);
     bench.wait_ms(11_000);
     assert_eq!(place(&mut bench, "u"), ["_undef_", "6", "rescue"]);
+}
+
+#[test]
+fn the_watchdog_of_a_dead_node_without_calls_goes_and_comes_back_with_the_node() {
+    let mut bench = with_rescue();
+    owned(&mut bench, "u", "n1", 5);
+    bench.execute("u", "bridge", "sofia/external/1000@host", "\nevent-lock: true");
+    bench.ask("api lua fipple_watchdog.lua renew 4 rescue XML default n1 n2");
+    bench.wait_ms(20_000);
+    let left: Vec<String> = watchdogs(&mut bench);
+    assert!(left.len() == 1 && left[0].starts_with("n1 "), "it has a call that is bridged: {left:?}");
+    let partner = get(&mut bench, "u", "bridge_uuid");
+    bench.ask(&format!("api uuid_kill {partner}"));
+    bench.wait_ms(6_000);
+    assert_eq!(place(&mut bench, "u"), ["_undef_", "6", "rescue"]);
+    assert!(groups(&mut bench).is_empty());
+    bench.ask("api lua fipple_watchdog.lua renew 4 rescue XML default n2");
+    let back = watchdogs(&mut bench);
+    assert!(back.len() == 1 && back[0].starts_with("n2 "), "{back:?}");
 }
 
 #[test]
