@@ -152,13 +152,11 @@ fn a_call_goes_on_wherever_its_owner_is_killed() {
 }
 
 #[test]
-#[ignore = "steps that run when their attached node dies are run again, until the channel itself checks them"]
 fn a_call_goes_on_wherever_the_attached_node_is_killed() {
     kill_everywhere(Victims::Attached, 2);
 }
 
 #[test]
-#[ignore = "steps that run when their attached node dies are run again, until the channel itself checks them"]
 fn a_call_goes_on_wherever_its_owner_and_the_attached_node_are_killed() {
     kill_everywhere(Victims::Both, 3);
 }
