@@ -36,11 +36,15 @@ impl Killer {
 
 impl NodeProcess {
     /// The program under test, which `cargo test --workspace` has built beside the tests.
+    ///
+    /// # Panics
+    /// If it has not been built.
     pub fn program() -> PathBuf {
         let test = std::env::current_exe().expect("a test knows where it is");
-        let program = test.ancestors().nth(2).expect("tests are built in target/PROFILE/deps").join("fipple");
-        assert!(program.exists(), "{} is missing: run `cargo build --bin fipple` first", program.display());
-        program
+        // Tests are in target/PROFILE/deps, other programs in target/PROFILE.
+        let folders = test.ancestors().skip(1).take(2);
+        let program = folders.map(|folder| folder.join("fipple")).find(|program| program.exists());
+        program.expect("fipple is missing beside the test: run `cargo build --bin fipple` first")
     }
 
     /// Runs `fipple` with these arguments to its end.

@@ -1,4 +1,4 @@
-//! Events as large as those of a real switch.
+//! How large events are.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,12 +6,6 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use fipple_tests::TestSwitch;
-
-/// Variables that a call has besides those of the emulated switch: such as make its events 3.9 KB, as they are on a real one
-/// (`tests/fixtures/freeswitch/README.md`, "Volumes seen").
-pub(crate) fn variables() -> Vec<(String, String)> {
-    (0..8).map(|number| (format!("sip_h_X-Padding-{number}"), "x".repeat(60))).collect()
-}
 
 /// How large the events are that a node subscribes to, in bytes on average.
 pub(crate) fn mean_bytes() -> usize {
@@ -21,7 +15,7 @@ pub(crate) fn mean_bytes() -> usize {
                   CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP CHANNEL_HANGUP_COMPLETE CHANNEL_DESTROY";
     write!(stream, "auth ClueCon\n\nevent plain {events}\n\n").unwrap();
     sleep(Duration::from_millis(200));
-    let uuid = switch.call(super::call("short"));
+    let uuid = switch.inbound_call("short");
     let hang_up = |application: &str| {
         format!("sendmsg {uuid}\ncall-command: execute\nexecute-app-name: {application}\n\n")
     };

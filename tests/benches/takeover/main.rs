@@ -1,6 +1,6 @@
-//! What calls cost a cluster, and how long they are without a controller when one dies: `cargo bench -p fipple-tests --bench
-//! takeover`. Three real node processes and an emulated switch in this process; README.md beside the folder says what is
-//! measured and what was found. `-- park` and `-- takeover` run one half alone.
+//! What calls cost a cluster, and how long they are without a controller when one dies: `cargo build --release --bin fipple`,
+//! then `cargo run --release -p fipple-tests --bin takeover`. Three real node processes and an emulated switch in this process;
+//! README.md beside the folder says what is measured and what was found. `-- park` and `-- death` run one half alone.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark takes the time and reads the kernel's files")]
 #![expect(clippy::print_stdout, reason = "what a benchmark is for")]
@@ -9,7 +9,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use fipple_emulator::{Config, Disorder, InboundCall, Uuid};
+use fipple_emulator::{Config, Disorder, Uuid};
 use fipple_tests::{NodeProcess, TestCluster, TestSwitch, faults_of};
 use serde_json::json;
 
@@ -51,18 +51,14 @@ const LONG: [&str; 5] =
     ["answer", "play_and_get_digits", "play_and_get_digits", "play_and_get_digits", "hangup"];
 
 fn main() {
-    // `cargo test --all-targets` runs this too, without the flag: there is nothing to test.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if !arguments.iter().any(|argument| argument == "--bench") {
-        return;
-    }
-    let wanted = |name: &str| arguments.iter().all(|argument| argument.starts_with('-') || argument == name);
+    let wanted = |name: &str| arguments.iter().all(|argument| argument == name);
     let mut rows = Vec::new();
     println!("{}", json!({"load_average": load_average(), "mean_event_bytes": event_size::mean_bytes()}));
     if wanted("park") {
         park_to_answer(&mut rows);
     }
-    if wanted("takeover") {
+    if wanted("death") {
         deaths(&mut rows);
     }
     print_table(&rows);
@@ -86,17 +82,9 @@ fn call_in(switch: &TestSwitch, flow: &str, calls: usize, per_second: u32) -> Ve
     (0..calls)
         .map(|number| {
             sleep((started + spacing * number as u32).saturating_duration_since(Instant::now()));
-            switch.call(call(flow))
+            switch.inbound_call(flow)
         })
         .collect()
-}
-
-/// A call with as many variables as make its events as large as they are on a real switch.
-fn call(flow: &str) -> InboundCall {
-    let mut call = InboundCall::new("1001", "5000");
-    call.variables = event_size::variables();
-    call.variables.push(("fipple_flow".to_owned(), flow.to_owned()));
-    call
 }
 
 /// From CHANNEL_PARK to the first step's arrival at the switch.
