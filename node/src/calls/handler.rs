@@ -15,7 +15,7 @@ use super::{Calls, Running, keyed};
 use crate::cluster::Handler;
 use crate::limits::{COMMAND_HOP_MS, LIST_PAGE_CHANNELS};
 use crate::switch::attachment::Attachment;
-use crate::switch::commands::takes_call_by_hand;
+use crate::switch::commands::{takes_call_by_hand, translate};
 use crate::switch::fence::FencedStep;
 
 #[async_trait]
@@ -183,6 +183,8 @@ async fn carry_command(
     if !takes_call_by_hand(command) {
         return attachment.command(id, channel, command, &facts).await;
     }
+    // What the switch will not be asked to do does not touch the flow.
+    translate(channel, command, &facts)?;
     let begun = { switch.table().begin_by_hand(channel) };
     let Some((epoch, flow)) = begun else {
         return attachment.command(id, channel, command, &facts).await;

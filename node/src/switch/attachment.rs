@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::SwitchConfig;
 use super::answers::Answers;
-use super::commands::{SwitchCommand, SwitchFacts, channels_of, judge, translate, word};
+use super::commands::{SwitchCommand, SwitchFacts, channels_of, judge, name, translate, word};
 use super::connection::Connection;
 use super::detection::find_fence;
 use super::fence::{Fence, FencedStep, application_name, command_script, flow_script, judge_run, run_script};
@@ -247,6 +247,10 @@ impl Attachment {
     /// Names the flow of a call, for whoever takes it over; empty for none.
     pub(crate) async fn name_flow(&self, call: &str, epoch: u64, flow: &str) -> Result<(), Refusal> {
         word("call", call)?;
+        if !flow.is_empty() {
+            // A dialplan may have set any.
+            name("flow", flow)?;
+        }
         if self.fence == Fence::Strict {
             let reply = self.connection.api(&flow_script(call, epoch, flow)).await?;
             return judge_run(call, 0, Some(epoch), &reply).map(|_| ());
