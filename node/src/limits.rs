@@ -421,6 +421,14 @@ pub const DEMO_LAST_WORDS_LINES: usize = 15;
 /// parked calls cost the switch 167 short commands a second.
 pub const OWNED_QUIET_MS: u64 = 30_000;
 
+/// How long a node that has just attached may take to tell owners of the calls that it found, in milliseconds; after that
+/// they ask after those of which it has not told. 4,000 calls are read and taken over in 3 s.
+pub const OWNED_RETURN_MS: u64 = 4_000;
+
+/// How many calls are asked after at a time when a switch is back, four times a second: 5,000 calls take 12 s, at a
+/// twentieth of what a switch answers.
+pub const OWNED_ASK_BURST: usize = 100;
+
 /// How long an owned call is kept while no node at all is attached to its switch, in milliseconds. Whoever attaches
 /// again appoints anew for every call that still lives, so nothing is lost with one that is forgotten; this outlasts
 /// the restart of a switch and of the network before it, and a switch that was taken down leaves no calls for ever.

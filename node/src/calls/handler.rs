@@ -106,6 +106,7 @@ impl Running {
         for switch in self.attached() {
             channels.extend(switch.table().page(after).take(limit));
         }
+        channels.extend(self.owned.unreachable(after, limit));
         channels.sort_unstable_by(|a, b| a.uuid.cmp(&b.uuid));
         channels.truncate(limit);
         Response::Channels(channels)

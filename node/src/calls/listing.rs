@@ -32,14 +32,19 @@ struct Part {
 }
 
 impl Calls {
-    /// All channels of all attached switches, as far as their nodes answer.
+    /// All channels of all attached switches, as far as their nodes answer; and of the others, what the owners of their calls
+    /// remember.
     pub async fn list(&self) -> Listing {
         let Ok(running) = self.running() else { return Listing::default() };
         let members = running.peers.members().borrow().clone();
         let local = running.peers.local();
         let mut asked = JoinSet::new();
         let mut listing = Listing::default();
-        for member in members.all.values().filter(|member| member.id != local && was_attached(member)) {
+        let anybody = has_unattended(&members);
+        for member in members.all.values().filter(|member| member.id != local) {
+            if !was_attached(member) && (!anybody || member.state == MemberState::Down) {
+                continue;
+            }
             if member.state != MemberState::Down {
                 asked.spawn(list_of(running.peers.clone(), member.id));
             } else if lacks_successor(&members, member) {
@@ -50,7 +55,13 @@ impl Calls {
         let mut channels = BTreeMap::new();
         while let Some(part) = asked.join_next().await {
             let Ok(part) = part else { continue };
-            channels.extend(part.channels.into_iter().map(|channel| (channel.uuid.clone(), channel)));
+            for channel in part.channels {
+                // Who reaches the switch knows better than who remembers.
+                let is_remembered = channel.state == ChannelInfo::UNREACHABLE;
+                if !is_remembered || !channels.contains_key(&channel.uuid) {
+                    channels.insert(channel.uuid.clone(), channel);
+                }
+            }
             if !part.complete {
                 listing.unanswered.push(part.node);
             }
@@ -85,6 +96,12 @@ async fn list_of(peers: Arc<dyn Peers>, node: NodeId) -> Part {
 
 fn was_attached(member: &Member) -> bool {
     member.switches.iter().any(|fact| fact.link == SwitchLink::Attached)
+}
+
+/// Whether nobody is attached to some switch, so that only the owners of its calls know any of them.
+fn has_unattended(members: &Members) -> bool {
+    let facts = members.all.values().flat_map(|member| &member.switches);
+    facts.into_iter().any(|fact| super::route::attached_node(members, &fact.name).is_none())
 }
 
 /// Whether a switch of a node that is down has found no other node yet.

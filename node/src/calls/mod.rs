@@ -6,6 +6,7 @@
 
 pub(crate) mod appoint;
 pub(crate) mod attached;
+mod attendance;
 pub(crate) mod channel;
 mod claims;
 mod config;

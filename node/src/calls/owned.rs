@@ -1,21 +1,25 @@
 //! The calls that this node owns, and their flows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fipple_protocol::NodeId;
 use fipple_protocol::call::{CallEffect, CallInput, CallMachine, Flow, StepOutcome};
-use fipple_protocol::peer::{CallEvent, CallSnapshot, Refusal, Request, Response};
+use fipple_protocol::peer::{
+    CallEvent, CallEventKind, CallSnapshot, ChannelInfo, Refusal, Request, Response,
+};
 use tokio::time::{Instant, interval};
 
 use super::attached::accepted;
+use super::attendance::{Attendance, Turn};
 use super::peers::Peers;
 use super::route::attached_node;
 use super::trace::{Trace, What};
 use crate::limits::{
-    FLOW_TIMER_MS, OWNED_MAX_CALLS, OWNED_QUIET_MS, OWNED_UNATTENDED_MS, STEP_REQUEST_TIMEOUT_MS,
+    FLOW_TIMER_MS, OWNED_ASK_BURST, OWNED_MAX_CALLS, OWNED_QUIET_MS, OWNED_UNATTENDED_MS,
+    STEP_REQUEST_TIMEOUT_MS,
 };
 use crate::metrics::Gauge;
 
@@ -28,6 +32,7 @@ pub(crate) struct OwnedCalls {
     started: Instant,
     count: Gauge,
     trace: Arc<Trace>,
+    attendance: Mutex<Attendance>,
 }
 
 struct OwnedCall {
@@ -36,8 +41,12 @@ struct OwnedCall {
     attached: NodeId,
     machine: CallMachine,
     heard_at_ms: u64,
-    /// Since when nobody has been attached to the switch, as far as this node has noticed.
-    unattended_since_ms: Option<u64>,
+    /// When the switch last said, through whoever is attached, that the call lives.
+    seen_at_ms: u64,
+    /// What was last known of its channel, without the texts that stand elsewhere: for when nobody can be asked.
+    info: Box<ChannelInfo>,
+    /// When it was last asked after because it was missing when its switch was back.
+    asked_at_ms: u64,
 }
 
 impl OwnedCalls {
@@ -48,7 +57,7 @@ impl OwnedCalls {
         count: Gauge,
         trace: Arc<Trace>,
     ) -> Self {
-        Self { calls: Mutex::default(), flows, peers, started, count, trace }
+        Self { calls: Mutex::default(), flows, peers, started, count, trace, attendance: Mutex::default() }
     }
 
     /// Where commands for a call go that this node owns: its switch, and the node attached to it.
@@ -105,7 +114,9 @@ impl OwnedCalls {
                             attached: from,
                             machine,
                             heard_at_ms: now_ms,
-                            unattended_since_ms: None,
+                            seen_at_ms: now_ms,
+                            info: Box::default(),
+                            asked_at_ms: 0,
                         },
                     );
                     effect
@@ -117,11 +128,32 @@ impl OwnedCalls {
                 }
             }
         };
+        self.see(call, &snapshot.channel);
         self.count.set(self.len() as u64);
         let adopted = snapshot.running.unwrap_or_default();
         self.trace.note(call, What::Owns { appointed_by: from, epoch: snapshot.channel.epoch, adopted });
         self.follow(call, effect);
         Ok(())
+    }
+
+    /// Remembers how a call's channel stands.
+    fn see(&self, call: &str, info: &ChannelInfo) {
+        let now_ms = self.now_ms();
+        if let Some(owned) = self.calls().get_mut(call) {
+            owned.seen_at_ms = now_ms;
+            *owned.info = remembered(info);
+        }
+    }
+
+    /// What is remembered of calls after this one whose switches nobody is attached to, in the order of their uuids.
+    pub(crate) fn unreachable(&self, after: &str, limit: usize) -> Vec<ChannelInfo> {
+        let attendance = self.attendance();
+        let rest = (std::ops::Bound::Excluded(after.to_owned()), std::ops::Bound::Unbounded);
+        let calls = self.calls();
+        let unattended =
+            calls.range::<String, _>(rest).filter(|(_, owned)| attendance.is_unattended(&owned.switch));
+        let local = self.peers.local();
+        unattended.take(limit).map(|(call, owned)| owned.recalled(call, local)).collect()
     }
 
     /// Takes something that happened to a call; nothing if the call is not this node's.
@@ -135,6 +167,13 @@ impl OwnedCalls {
 
     /// Takes an event.
     pub(crate) fn event(self: &Arc<Self>, event: &CallEvent) {
+        let now_ms = self.now_ms();
+        if event.call == event.channel
+            && let Some(owned) = self.calls().get_mut(&event.call)
+        {
+            owned.seen_at_ms = now_ms;
+            owned.note(&event.kind);
+        }
         self.input(&event.call, CallInput::Event(event));
     }
 
@@ -143,16 +182,27 @@ impl OwnedCalls {
         let mut tick = interval(Duration::from_millis(FLOW_TIMER_MS));
         loop {
             tick.tick().await;
+            self.look_after_switches();
             let now_ms = self.now_ms();
             let mut effects = Vec::new();
+            let attendance = self.attendance();
+            let mut to_ask = OWNED_ASK_BURST;
             for (call, owned) in self.calls().iter_mut() {
-                if owned.machine.timer_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+                let ask_before_ms = attendance.ask_if_seen_before_ms(&owned.switch, now_ms);
+                let is_missing = ask_before_ms
+                    .is_some_and(|before_ms| owned.seen_at_ms.max(owned.asked_at_ms) < before_ms);
+                if is_missing && to_ask > 0 {
+                    to_ask -= 1;
+                    owned.asked_at_ms = now_ms;
+                    effects.push((call.clone(), Some(CallEffect::AskSnapshot)));
+                } else if owned.machine.timer_ms().is_some_and(|due_ms| due_ms <= now_ms) {
                     effects.push((call.clone(), owned.handle(call, now_ms, CallInput::Timer)));
                 } else if owned.heard_at_ms + OWNED_QUIET_MS <= now_ms {
                     owned.heard_at_ms = now_ms;
                     effects.push((call.clone(), Some(CallEffect::AskSnapshot)));
                 }
             }
+            drop(attendance);
             for (call, effect) in effects {
                 self.follow(&call, effect);
             }
@@ -183,16 +233,7 @@ impl OwnedCalls {
     /// Carries a request to the attached node and its answer back to the machine.
     async fn carry_out(self: Arc<Self>, call: String, effect: CallEffect) {
         let Some((switch, appointed_by)) = self.way_to(&call) else { return };
-        let attached = attached_node(&self.peers.members().borrow(), &switch);
-        if self.is_abandoned(&call, attached.is_some()) {
-            tracing::warn!(
-                call,
-                switch,
-                "nobody has been attached to the switch for long: the call is forgotten"
-            );
-            return self.follow(&call, Some(CallEffect::Forget));
-        }
-        let attached = attached.unwrap_or(appointed_by);
+        let attached = attached_node(&self.peers.members().borrow(), &switch).unwrap_or(appointed_by);
         let deadline = Duration::from_millis(STEP_REQUEST_TIMEOUT_MS);
         match effect {
             CallEffect::RunStep { epoch, step, application, argument } => {
@@ -201,6 +242,9 @@ impl OwnedCalls {
                 let answer = accepted(self.peers.request(attached, request, deadline).await);
                 if let Err(refusal) = &answer {
                     self.trace.note(&call, What::of_step(epoch, step, &Err(refusal.clone())));
+                }
+                if matches!(answer, Err(Refusal::UnknownChannel { .. })) {
+                    self.note_gone(&call);
                 }
                 let outcome = outcome_of(&call, step, answer);
                 self.input(&call, CallInput::Step { epoch, step, outcome });
@@ -221,7 +265,13 @@ impl OwnedCalls {
                             tracing::debug!(call, "the call cannot be gone on with: {refusal}");
                         }
                     }
-                    Response::Snapshot(snapshot) => self.input(&call, CallInput::Snapshot(snapshot.as_ref())),
+                    Response::Snapshot(snapshot) => {
+                        match &snapshot {
+                            Some(snapshot) => self.see(&call, &snapshot.channel),
+                            None => self.note_gone(&call),
+                        }
+                        self.input(&call, CallInput::Snapshot(snapshot.as_ref()));
+                    }
                     response => tracing::debug!(call, "no snapshot: {response:?}"),
                 }
             }
@@ -229,16 +279,56 @@ impl OwnedCalls {
         }
     }
 
-    /// Whether the call's switch has been without an attached node for too long.
-    fn is_abandoned(&self, call: &str, is_attended: bool) -> bool {
-        let now_ms = self.now_ms();
-        let mut calls = self.calls();
-        let Some(owned) = calls.get_mut(call) else { return false };
-        if is_attended {
-            owned.unattended_since_ms = None;
-            return false;
+    /// Looks whether anybody is attached to the switches of the calls. Where nobody is, the calls are kept.
+    fn look_after_switches(self: &Arc<Self>) {
+        let switches: BTreeSet<_> = self.calls().values().map(|owned| owned.switch.clone()).collect();
+        let turns = {
+            let members = self.peers.members().borrow().clone();
+            self.attendance().observe(self.now_ms(), &members, &switches)
+        };
+        for (switch, turn) in turns {
+            match turn {
+                Turn::Unattended => {
+                    tracing::warn!(switch, "no node is attached to the switch; its calls are kept")
+                }
+                Turn::Attended { restarted } => {
+                    tracing::info!(switch, restarted, "a node is attached to the switch of owned calls");
+                }
+                Turn::GivenUp => self.give_up(&switch),
+            }
         }
-        now_ms - *owned.unattended_since_ms.get_or_insert(now_ms) > OWNED_UNATTENDED_MS
+    }
+
+    /// Forgets all calls of a switch that nobody has reached for long.
+    fn give_up(self: &Arc<Self>, switch: &str) {
+        let calls = self.calls();
+        let given_up = calls.iter().filter(|(_, owned)| owned.switch == switch);
+        let given_up: Vec<_> = given_up.map(|(call, _)| call.clone()).collect();
+        drop(calls);
+        let seconds = OWNED_UNATTENDED_MS / 1_000;
+        tracing::warn!(
+            switch,
+            calls = given_up.len(),
+            "no node has reached the switch for {seconds} s: its calls are given up, whether they live or not"
+        );
+        for call in given_up {
+            let text = format!("given up: no node has reached the switch for {seconds} s");
+            self.trace.note(&call, What::Gate { text: text.into() });
+            self.follow(&call, Some(CallEffect::Forget));
+        }
+    }
+
+    /// Notes that a call is gone, of whose end no event has told.
+    fn note_gone(&self, call: &str) {
+        let attendance = self.attendance();
+        let Some((switch, seen_at_ms)) =
+            self.calls().get(call).map(|owned| (owned.switch.clone(), owned.seen_at_ms))
+        else {
+            return;
+        };
+        let cause = attendance.cause(&switch, seen_at_ms);
+        tracing::info!(call, switch, cause, "the call has ended unheard");
+        self.trace.note(call, What::HungUp { cause: cause.into() });
     }
 
     /// Forgets a call that another node owns under this epoch, unless it has come back since under a higher one.
@@ -269,6 +359,11 @@ impl OwnedCalls {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// To be locked before the calls.
+    fn attendance(&self) -> MutexGuard<'_, Attendance> {
+        self.attendance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -284,6 +379,47 @@ impl OwnedCall {
             None => machine.handle(now_ms, CallInput::TakenByHand),
         }
     }
+
+    /// What an event changes of what is remembered.
+    fn note(&mut self, kind: &CallEventKind) {
+        let info = &mut self.info;
+        match kind {
+            CallEventKind::Answered => "active".clone_into(&mut info.state),
+            CallEventKind::Bridged { other } => {
+                info.bridged_to = Some(other.clone());
+                info.parked = false;
+            }
+            CallEventKind::Unbridged => info.bridged_to = None,
+            CallEventKind::Parked => info.parked = true,
+            CallEventKind::Executing { application, .. } => info.application = Some(application.clone()),
+            CallEventKind::Executed { .. } => info.application = None,
+            CallEventKind::Dtmf { .. }
+            | CallEventKind::HungUp { .. }
+            | CallEventKind::Gap
+            | CallEventKind::Step { .. } => {}
+        }
+    }
+
+    /// The call as it was when its switch was last reached.
+    fn recalled(&self, call: &str, owner: NodeId) -> ChannelInfo {
+        let info = &*self.info;
+        ChannelInfo {
+            uuid: call.to_owned(),
+            switch: self.switch.clone(),
+            call: if info.call.is_empty() { call.to_owned() } else { info.call.clone() },
+            owner: Some(owner),
+            state: ChannelInfo::UNREACHABLE.to_owned(),
+            done: self.machine.done(),
+            epoch: self.machine.epoch(),
+            ..info.clone()
+        }
+    }
+}
+
+/// A channel without what its owner keeps elsewhere: a node may own some ten thousand.
+fn remembered(info: &ChannelInfo) -> ChannelInfo {
+    let call = if info.call == info.uuid { String::new() } else { info.call.clone() };
+    ChannelInfo { uuid: String::new(), switch: String::new(), call, ..info.clone() }
 }
 
 /// A panic ends the flow of one call, never the node.

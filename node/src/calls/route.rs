@@ -61,7 +61,14 @@ impl Calls {
     pub async fn find(&self, channel: &str) -> Result<ChannelInfo, Refusal> {
         let running = self.running()?;
         let deadline = Instant::now() + Duration::from_millis(COMMAND_DEADLINE_MS);
-        self.locate(&running, channel, deadline).await.map(|(info, _)| info)
+        match self.locate(&running, channel, deadline).await {
+            Ok((info, _)) => Ok(info),
+            Err(refusal @ Refusal::SwitchUnavailable { .. }) => {
+                let remembered = self.list().await.channels;
+                remembered.into_iter().find(|info| info.uuid == channel).ok_or(refusal)
+            }
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// As [`Calls::command_once`], without a key. What the switch said.

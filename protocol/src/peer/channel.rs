@@ -24,7 +24,8 @@ pub struct ChannelInfo {
     /// `inbound` or `outbound`, as the switch sees it.
     #[n(4)]
     pub direction: String,
-    /// The channel's state as the switch's `Channel-Call-State` says it, lower-case: `ringing`, `active`, ...
+    /// The channel's state as the switch's `Channel-Call-State` says it, lower-case: `ringing`, `active`, ...; or
+    /// [`ChannelInfo::UNREACHABLE`].
     #[n(5)]
     pub state: String,
     /// The caller's name.
@@ -60,6 +61,11 @@ pub struct ChannelInfo {
     /// The epoch of the call's control, which rises with every takeover (`fipple_epoch`).
     #[n(16)]
     pub epoch: u64,
+}
+
+impl ChannelInfo {
+    /// The state of a channel whose switch no node reaches: everything else is what its call's owner remembers.
+    pub const UNREACHABLE: &'static str = "unreachable";
 }
 
 fn as_text<S: serde::Serializer>(owner: &Option<NodeId>, serializer: S) -> Result<S::Ok, S::Error> {
