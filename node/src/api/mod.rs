@@ -12,6 +12,7 @@ mod envelope;
 mod health;
 mod idempotency;
 mod metrics;
+mod openapi;
 mod path;
 mod published;
 mod refusal;
@@ -48,8 +49,9 @@ use crate::documents::Documents;
 use crate::net::Host;
 
 /// Every route: method, path, what it is for.
-const ROUTES: [(&str, &str, &str); 12] = [
+const ROUTES: [(&str, &str, &str); 13] = [
     ("GET", "/v2", "this list"),
+    ("GET", "/v2/openapi.json", "the same in OpenAPI 3.1, for programs"),
     ("GET", "/v2/cluster/members", "the nodes of the cluster"),
     ("GET", "/v2/cluster/switches", "the switches, and which node is attached to which"),
     ("POST", "/v2/cluster/switches/{name}/api", "run any API command of a switch"),
@@ -153,6 +155,7 @@ impl Api {
 fn router(state: Arc<ApiState>) -> Router {
     let keyed = Router::new()
         .route("/v2", get(index))
+        .route("/v2/openapi.json", get(openapi::document))
         .route("/v2/cluster/members", get(cluster::members))
         .route("/v2/cluster/switches", get(cluster::switches))
         .route("/v2/cluster/switches/{name}/api", post(cluster::switch_api))

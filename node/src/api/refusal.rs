@@ -79,15 +79,15 @@ impl From<Refusal> for Failure {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use fipple_protocol::NodeId;
 
     use super::*;
 
-    #[test]
-    fn every_refusal_has_a_status_and_a_word_of_its_own() {
+    /// One of each kind, with its status and its word.
+    pub(crate) fn refusals() -> Vec<(Refusal, u16, &'static str)> {
         let detail = || "why".to_owned();
-        let refusals = [
+        vec![
             (Refusal::UnknownChannel { channel: detail() }, 404, "unknown_channel"),
             (Refusal::UnknownSwitch { switch: detail() }, 404, "unknown_switch"),
             (Refusal::SwitchUnavailable { switch: detail(), detail: detail() }, 503, "switch_unavailable"),
@@ -104,8 +104,12 @@ mod tests {
                 503,
                 "node_unreachable",
             ),
-        ];
-        for (refusal, status, code) in refusals {
+        ]
+    }
+
+    #[test]
+    fn every_refusal_has_a_status_and_a_word_of_its_own() {
+        for (refusal, status, code) in refusals() {
             let failure = Failure::from(refusal);
             assert_eq!((failure.status.as_u16(), failure.code), (status, code));
             assert_eq!(failure.retry_after_seconds.is_some(), status == 503 || status == 429, "{code}");
