@@ -14,6 +14,11 @@ pub struct TestSwitch {
     pub address: SocketAddr,
 }
 
+/// A switch that hangs as long as this lasts.
+pub struct Frozen {
+    _thaw: std::sync::mpsc::Sender<()>,
+}
+
 impl TestSwitch {
     /// Starts a switch whose chance comes from `seed`.
     pub fn start(seed: u64) -> Self {
@@ -70,6 +75,16 @@ impl TestSwitch {
     /// What really happened to every call.
     pub fn ledger(&self) -> Ledger {
         self.runtime.block_on(self.handle.ledger()).expect("the switch is there")
+    }
+
+    /// Stops it in the middle of whatever it does, like a machine that hangs, until what this returns is dropped.
+    pub fn freeze(&self) -> Frozen {
+        let (thaw, thawed) = std::sync::mpsc::channel();
+        // It has one thread, which now waits for somebody outside.
+        self.runtime.spawn(async move {
+            let _dropped: Result<(), _> = thawed.recv();
+        });
+        Frozen { _thaw: thaw }
     }
 
     /// Cuts all its connections at once; its calls go on.

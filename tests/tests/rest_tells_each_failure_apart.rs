@@ -51,6 +51,14 @@ fn rest_tells_each_failure_apart() {
         404 => Ok(()),
         status => Err(status.to_string()),
     });
+    // Nobody knows whether a switch that hangs has had a command, and one that cannot be asked has not.
+    let answer =
+        node.client.post("/v2/channels", json!({"endpoint": "user/1001"})).expect("the node answers");
+    let channel =
+        format!("/v2/channels/{}", answer.body["data"]["uuid"].as_str().expect("a call has a uuid"));
+    let frozen = switch.freeze();
+    refused(&channel, json!({"action": "play", "file": "a.wav"}), 504, "timed_out");
+    drop(frozen);
     drop(switch);
     let gone = post(node, "/v2/cluster/switches/fs1/api", json!({"command": "status"}));
     assert_eq!(gone, (503, "switch_unavailable".to_owned()));

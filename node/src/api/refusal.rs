@@ -65,7 +65,8 @@ impl From<Refusal> for Failure {
                 StatusCode::GATEWAY_TIMEOUT,
                 "timed_out",
                 format!(
-                    "{said}. It may have been done nevertheless: look at the channel before you repeat it."
+                    "{said}. It may have been done nevertheless: look at the channel before you repeat it. What has an \
+                     Idempotency-Key can be repeated as it is."
                 ),
             ),
             Refusal::Unreachable { .. } => Self::new(

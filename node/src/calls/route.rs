@@ -177,12 +177,16 @@ impl Calls {
         };
         let mut known = self.locations().get(channel);
         // The attached node of an attempt that may have succeeded, and when that node was started.
-        let mut maybe_done_by = None;
+        let mut maybe_done_by: Option<(Refusal, _)> = None;
         loop {
             let was_known = known.is_some();
             let location = match known.take() {
                 Some(location) => location,
-                None => self.locate(&running, channel, deadline).await?.1,
+                None => match self.locate(&running, channel, deadline).await {
+                    Ok((_, location)) => location,
+                    // That it is not to be found now does not say that nothing was done.
+                    Err(refusal) => return Err(maybe_done_by.map_or(refusal, |(refusal, _)| refusal)),
+                },
             };
             let attached = (location.attached, running.started_at_ms(location.attached));
             if let Some((refusal, node)) = &maybe_done_by
