@@ -70,7 +70,7 @@ impl ControlMetrics {
         let help = "From when this attached node knew that the owner of a call had died to when the switch had accepted the \
                     first step or command of its new owner; left out where none came within a minute";
         registry.register("fipple_takeover_seconds", help, self.takeover_seconds.clone());
-        let help = "Steps of flows by what became of them: done, stale, duplicate, gap and interrupted as the channels say; \
+        let help = "Steps of flows by what became of them: done, stale, duplicate, gap and interrupted (as those are that hang up) as the channels say; \
                     refused by this node or the switch; adopted where one ran as its call got a new owner";
         registry.register("fipple_steps", help, self.steps.clone());
         let help = "Commands that a switch refused because the call had another epoch";

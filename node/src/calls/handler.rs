@@ -45,11 +45,13 @@ impl Calls {
                 let switch = running.switch(&switch)?;
                 let carried = command_channel(switch, from, &channel, &command, id);
                 let answer = keyed::once(switch, id, &channel, &command, carried).await;
+                let call = switch.call_of(&channel);
+                switch.note(&call, What::of_command(id, &command, Part::Carried, &answer));
                 if matches!(answer, Err(Refusal::Fenced { .. })) {
                     switch.metrics.control.commands_fenced.inc();
+                    // Whoever asks again is to be told by what the switch says now.
+                    switch.read_again(&call).await;
                 }
-                switch
-                    .note(&switch.call_of(&channel), What::of_command(id, &command, Part::Carried, &answer));
                 answer.map(Response::Text)
             }
             Request::RunStep { switch, call, epoch, step, application, argument } => {
@@ -93,7 +95,10 @@ impl Running {
         let request = Request::CommandChannel { switch, channel, command: command.clone(), id };
         let response = self.request(attached, request, Duration::from_millis(COMMAND_HOP_MS)).await;
         let answer = accepted(response);
-        self.trace.note(call, What::of_command(id, &command, Part::PassedOn, &answer));
+        // Where it goes no further it is noted as it is given to the switch.
+        if attached != self.peers.local() {
+            self.trace.note(call, What::of_command(id, &command, Part::PassedOn, &answer));
+        }
         if by_hand && matches!(answer, Ok(_) | Err(Refusal::Repeated { .. })) {
             self.owned.input(call, CallInput::TakenByHand);
         }

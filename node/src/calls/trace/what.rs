@@ -26,7 +26,7 @@ pub(crate) enum What {
     StepRefused { epoch: u64, step: u32, why: Box<str> },
     /// A command, known by its id on every node.
     Command { id: u64, action: &'static str, part: Part },
-    /// A command that was not carried out; `why` begins with the action.
+    /// A command that was not carried out, or not now; `why` begins with the action.
     CommandRefused { id: u64, part: Part, why: Box<str> },
     /// The call was answered.
     Answered,
@@ -120,7 +120,13 @@ impl What {
         let action = action_of(command);
         match answer {
             Ok(_) => Self::Command { id, action, part },
-            Err(refusal) => Self::CommandRefused { id, part, why: short(&format!("{action}: {refusal}")) },
+            Err(Refusal::Repeated { .. }) => {
+                Self::CommandRefused { id, part, why: short(&format!("{action} had run already")) }
+            }
+            Err(refusal) => {
+                let why = short(&format!("{action} was not done: {refusal}"));
+                Self::CommandRefused { id, part, why }
+            }
         }
     }
 
@@ -201,9 +207,11 @@ impl Display for What {
             Self::Lost { .. } => f.write_str("owns it no more: another node does"),
             Self::Step { step, fate, .. } => write!(f, "step {step} {}", fate.words()),
             Self::StepRefused { step, why, .. } => write!(f, "step {step} was refused: {why}"),
-            Self::Command { id, action, part } => write!(f, "{action} (id {id:016x}) {}", part.words()),
+            Self::Command { id, action, part } => {
+                write!(f, "{action} was done (id {id:016x}, {})", part.words())
+            }
             Self::CommandRefused { id, part, why } => {
-                write!(f, "(id {id:016x}) {}, without success: {why}", part.words())
+                write!(f, "{why} (id {id:016x}, {})", part.words())
             }
             Self::Answered => f.write_str("answered"),
             Self::Parked => f.write_str("parked"),
@@ -263,9 +271,9 @@ impl Fate {
 impl Part {
     fn words(self) -> &'static str {
         match self {
-            Self::Asked => "was asked for here",
-            Self::PassedOn => "was passed on to the attached node",
-            Self::Carried => "was carried to the switch",
+            Self::Asked => "asked for here",
+            Self::PassedOn => "passed on by its owner",
+            Self::Carried => "given to the switch",
         }
     }
 }
