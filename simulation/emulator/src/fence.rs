@@ -47,6 +47,8 @@ pub struct EpochChange {
     pub running: Option<(u64, u64)>,
     /// When.
     pub at: Time,
+    /// The connection whose command did it; `None` if that was not a controller.
+    pub connection: Option<ConnectionId>,
 }
 
 /// A step said what became of it.
@@ -77,6 +79,8 @@ pub struct Fence {
     pub epochs: Vec<EpochChange>,
     /// What commands ran.
     pub commands: Vec<CommandRun>,
+    /// How many of the steps that ran belong to flows that are over: the call came back to its extension since.
+    pub flow_begins: usize,
     /// Runs, verdicts and changes beyond the limit that are in none of them.
     pub dropped: u64,
     kept: Vec<commands::Kept>,
@@ -85,11 +89,11 @@ pub struct Fence {
 impl Fence {
     /// What must never happen and did: a step that ran in another epoch than the channel's, unseen by whoever raised it; a
     /// step that ran again, or before the one before it was done; an epoch that went back; a command that ran in another
-    /// epoch, or ran again.
+    /// epoch, or ran again. Of steps, those of the present flow are looked at.
     pub fn violations(&self) -> Vec<String> {
         let mut violations = Vec::new();
         let mut last = 0;
-        for run in &self.runs {
+        for run in self.runs.iter().skip(self.flow_begins) {
             let StepRun { step, epoch, current_epoch, done, .. } = run;
             let mut raised = self.epochs.iter().filter(|change| change.epoch > *epoch && change.at <= run.at);
             let seen = raised.next().is_some_and(|change| change.running == Some((*step, *epoch)));
@@ -158,19 +162,34 @@ impl Switch {
         }
     }
 
-    /// A variable of a channel was set: takes it down if it is the epoch, or the keys of commands.
-    pub(crate) fn note_epoch(&mut self, uuid: &str, name: &str) {
+    /// A variable of a channel was set: takes it down if it is the epoch, the keys of commands, or how far its flow has come.
+    pub(crate) fn note_variable(&mut self, uuid: &str, name: &str, connection: Option<ConnectionId>) {
         let Some(channel) = self.channels.get(uuid) else { return };
-        if name.eq_ignore_ascii_case("fipple_keys") {
-            return self.note_keys(&channel.uuid.clone());
-        } else if !name.eq_ignore_ascii_case("fipple_epoch") {
-            return;
+        let uuid = channel.uuid.clone();
+        match name.to_ascii_lowercase().as_str() {
+            "fipple_keys" => self.note_keys(&uuid),
+            "fipple_done" => self.note_done(&uuid),
+            "fipple_epoch" => self.note_epoch(&uuid, connection),
+            _ => {}
         }
-        let (epoch, running) = (number(channel, name), running_step(channel));
-        let (uuid, change) = (channel.uuid.clone(), EpochChange { epoch, running, at: self.now });
+    }
+
+    fn note_epoch(&mut self, uuid: &Uuid, connection: Option<ConnectionId>) {
+        let Some(channel) = self.channels.get(uuid) else { return };
+        let (epoch, running) = (number(channel, "fipple_epoch"), running_step(channel));
+        let change = EpochChange { epoch, running, at: self.now, connection };
         self.ledger.journal.add(|| Entry::EpochSet { uuid: uuid.clone(), change: change.clone() });
-        if let Some(fence) = self.ledger.fence_to_add_to(&uuid) {
+        if let Some(fence) = self.ledger.fence_to_add_to(uuid) {
             fence.epochs.push(change);
+        }
+    }
+
+    /// No step sets this to 0: the dialplan does, for a call that is to go through its flow from the beginning.
+    fn note_done(&mut self, uuid: &Uuid) {
+        if self.channels.get(uuid).is_some_and(|channel| channel.value_of("fipple_done") == Some("0")) {
+            self.ledger.journal.add(|| Entry::FlowBegan { uuid: uuid.clone() });
+            let fence = self.ledger.fences.entry(uuid.clone()).or_default();
+            fence.flow_begins = fence.runs.len();
         }
     }
 
@@ -243,7 +262,7 @@ mod tests {
             at: Time(9),
             connection: None,
         };
-        let changed = |epoch, running| EpochChange { epoch, running, at: Time(5) };
+        let changed = |epoch, running| EpochChange { epoch, running, at: Time(5), connection: None };
         let violations = |epochs: [EpochChange; 2]| {
             Fence { runs: vec![run.clone()], epochs: epochs.into(), ..Fence::default() }.violations()
         };

@@ -74,6 +74,11 @@ pub enum Entry {
         /// What it said.
         verdict: StepVerdict,
     },
+    /// A leg is to go through its flow from the beginning.
+    FlowBegan {
+        /// Which.
+        uuid: Uuid,
+    },
     /// A leg's epoch was set.
     EpochSet {
         /// Which leg.

@@ -98,6 +98,8 @@ impl Ledger {
 
     /// A call is back that the switch had lost.
     pub(crate) fn resurrected(&mut self, uuid: &str) {
+        // It has forgotten what happened since it was last written to disk.
+        self.fences.remove(uuid);
         if let Some(record) = self.records.get_mut(uuid) {
             record.ended = None;
             record.cause = "";

@@ -14,7 +14,7 @@ use crate::profile::{Profile, Times};
 use crate::random::Random;
 use crate::report::add_report;
 use crate::sip;
-use crate::switch::Switch;
+use crate::switch::{ConnectionId, Switch};
 use crate::time::Time;
 use crate::variables::Variables;
 
@@ -221,8 +221,20 @@ impl Switch {
     }
 
     pub(crate) fn set_variable(&mut self, uuid: &str, name: &str, value: impl Into<String>) {
+        let by = self.channels.get(uuid).and_then(|channel| channel.commanded_by().flatten());
+        self.set_variable_by(by, uuid, name, value);
+    }
+
+    /// Sets a variable for a controller, if it was one.
+    pub(crate) fn set_variable_by(
+        &mut self,
+        by: Option<ConnectionId>,
+        uuid: &str,
+        name: &str,
+        value: impl Into<String>,
+    ) {
         self.modify(uuid, |channel| channel.variables.set(name, value));
-        self.note_epoch(uuid, name);
+        self.note_variable(uuid, name, by);
     }
 
     pub(crate) fn set_call_state(&mut self, uuid: &str, state: CallState) {

@@ -74,10 +74,10 @@ impl Switch {
                 // The value has quotes and escapes taken out, `\n` for one (freeswitch README "Encoding").
                 let mut words = separate::words(rest, 2).into_iter();
                 let (name, value) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-                self.set_variable(&uuid, &name, value);
+                self.set_variable_by(by, &uuid, &name, value);
                 OK.into()
             }
-            "uuid_setvar_multi" => self.api_setvar_multi(&uuid, rest),
+            "uuid_setvar_multi" => self.api_setvar_multi(by, &uuid, rest),
             "uuid_dump" => self.api_dump(&uuid, rest.trim()),
             "uuid_kill" => {
                 let cause = if rest.is_empty() { Cause::NORMAL_CLEARING } else { Cause::named(rest) };
@@ -145,7 +145,7 @@ impl Switch {
     }
 
     /// `<name>=<value>;<name>=<value>...`, at most 64 of them.
-    fn api_setvar_multi(&mut self, uuid: &Uuid, rest: &str) -> String {
+    fn api_setvar_multi(&mut self, by: Option<ConnectionId>, uuid: &Uuid, rest: &str) -> String {
         const ASSIGNMENTS_MAX: usize = 64;
         let mut reply = String::new();
         let mut set = 0;
@@ -154,7 +154,7 @@ impl Switch {
             if name.is_empty() {
                 reply += "-ERR No variable specified\n";
             } else {
-                self.set_variable(uuid, name, value);
+                self.set_variable_by(by, uuid, name, value);
                 set += 1;
             }
         }

@@ -122,7 +122,9 @@ impl Switch {
         if name != "fipple_fence.lua" || verb != "run" || own != command || told != argument.as_bytes() {
             return None;
         }
-        let calls = calls.split(',').filter_map(|call| call.rsplit_once(':'));
+        // One that has ended since it was looked at is in no epoch.
+        let living = |(uuid, _): &(&str, &str)| self.channels.contains_key(*uuid);
+        let calls = calls.split(',').filter_map(|call| call.rsplit_once(':')).filter(living);
         let calls = calls.map(|(uuid, epoch)| (uuid.into(), epoch.parse().ok(), self.epoch_of(uuid)));
         let key = Some(key.clone()).filter(|key| is_key(key));
         Some(Fenced { key, calls: calls.collect(), command: command.to_owned() })
