@@ -27,6 +27,8 @@ pub(crate) const FORMAT_VARIABLE: &str = "fipple_format";
 pub(crate) const CALL_VARIABLE: &str = "fipple_call";
 /// The variable that holds the keys of the latest commands.
 pub(crate) const KEYS_VARIABLE: &str = "fipple_keys";
+/// The variable that holds what the switch answered when fipple's extension set the call's timer.
+pub(crate) const TIMER_VARIABLE: &str = "fipple_timer";
 /// The variable that names the call's flow.
 pub(crate) const FLOW_VARIABLE: &str = "fipple_flow";
 
@@ -118,6 +120,9 @@ pub(crate) struct Claim {
     pub(crate) renew: bool,
     /// Somebody else has raised the epoch: nothing is done about the call before this.
     pub(crate) not_before: Option<Instant>,
+    /// What the switch answered when fipple's extension set the timer that sends an unclaimed call away. Another answer is
+    /// another timer, and the epoch has to rise once more to stop it.
+    pub(crate) timer: Option<String>,
     /// The flow that the channel asked for when it parked, whatever has become of it since.
     pub(crate) asked_flow: Option<String>,
     /// When it parked, in microseconds since 1970 by the switch's clock: what was said earlier is of a life before.
@@ -219,6 +224,7 @@ impl Channel {
             owner,
             running: running.filter(|_| !recovered),
             renew: recovered,
+            timer: data.variable(TIMER_VARIABLE).map(bounded),
             asked_flow: self.info.flow.clone(),
             since_us: data.number(names::EVENT_DATE_TIMESTAMP).unwrap_or_default(),
             ..Claim::default()

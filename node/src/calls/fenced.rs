@@ -105,7 +105,9 @@ impl Channel {
         // A flow that a command has ended stays ended until the channel asks for one again.
         let known_flow = if flow.as_deref() == Some(Flow::PARK) { &flow } else { &before.asked_flow };
         let other_flow = claim.asked_flow != *known_flow && claim.asked_flow.as_deref() != Some(Flow::PARK);
-        if self.info.done >= done && !other_flow && !claim.renew {
+        // The extension has set a timer again: it ends with a higher epoch, or sends the call away.
+        let timed_anew = claim.timer.is_some() && claim.timer != before.timer;
+        if self.info.done >= done && !other_flow && !claim.renew && !timed_anew {
             (self.info.epoch, self.info.done, self.info.flow) = (epoch, done, flow);
             self.claim = Some(before);
             return false;
