@@ -16,6 +16,8 @@ pub mod documents;
 pub mod limits;
 pub mod metrics;
 pub mod net;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod switch;
 
 mod error;

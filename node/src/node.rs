@@ -33,6 +33,8 @@ impl Node {
     /// # Errors
     /// If there is none, a setting is wrong, or a socket cannot be had. Nothing is left running then.
     pub async fn start(host: Host, config: Config) -> Result<Self, Error> {
+        #[cfg(feature = "planted")]
+        crate::planted::admit(host.planted);
         let missing = || Error::NotInitialised { directory: "the data directory".into() };
         let identity = Identity::load(&host)?.ok_or_else(missing)?;
         let id = identity.id();

@@ -127,6 +127,12 @@ impl Calls {
             inner.metrics.owned.clone(),
             trace.clone(),
         );
+        #[cfg(feature = "planted")]
+        let owned = {
+            let mut owned = owned;
+            owned.plant(inner.host.planted);
+            owned
+        };
         let owned = Arc::new(owned);
         let links = Arc::new(Links::new(peers.clone()));
         let mut tasks = lock(&inner.tasks);

@@ -33,6 +33,8 @@ pub(crate) struct OwnedCalls {
     count: Gauge,
     trace: Arc<Trace>,
     attendance: Mutex<Attendance>,
+    #[cfg(feature = "planted")]
+    adoptions: Option<crate::planted::FinalAdoptions>,
 }
 
 struct OwnedCall {
@@ -57,7 +59,24 @@ impl OwnedCalls {
         count: Gauge,
         trace: Arc<Trace>,
     ) -> Self {
-        Self { calls: Mutex::default(), flows, peers, started, count, trace, attendance: Mutex::default() }
+        Self {
+            calls: Mutex::default(),
+            flows,
+            peers,
+            started,
+            count,
+            trace,
+            attendance: Mutex::default(),
+            #[cfg(feature = "planted")]
+            adoptions: None,
+        }
+    }
+
+    /// Plants a bug.
+    #[cfg(feature = "planted")]
+    pub(crate) fn plant(&mut self, planted: Option<crate::planted::Planted>) {
+        use crate::planted::Planted::FinalAdoption;
+        self.adoptions = planted.filter(|bug| *bug == FinalAdoption).map(|_| Default::default());
     }
 
     /// Where commands for a call go that this node owns: its switch, and the node attached to it.
@@ -80,6 +99,8 @@ impl OwnedCalls {
     /// # Errors
     /// If this node has too many calls, or has been appointed for this one under a higher epoch.
     pub(crate) fn appoint(self: &Arc<Self>, from: NodeId, snapshot: &CallSnapshot) -> Result<(), Refusal> {
+        #[cfg(feature = "planted")]
+        self.adoptions.iter().for_each(|adoptions| adoptions.take(snapshot));
         let call = &snapshot.channel.uuid;
         let now_ms = self.now_ms();
         let effect = {
@@ -167,6 +188,10 @@ impl OwnedCalls {
 
     /// Takes an event.
     pub(crate) fn event(self: &Arc<Self>, event: &CallEvent) {
+        #[cfg(feature = "planted")]
+        if self.adoptions.as_ref().is_some_and(|adoptions| adoptions.passes_over(event)) {
+            return;
+        }
         let now_ms = self.now_ms();
         if event.call == event.channel
             && let Some(owned) = self.calls().get_mut(&event.call)
@@ -251,7 +276,12 @@ impl OwnedCalls {
             }
             CallEffect::AskSnapshot => {
                 let request = Request::Snapshot { switch, call: call.clone() };
-                match self.peers.request(attached, request, deadline).await {
+                let response = self.peers.request(attached, request, deadline).await;
+                #[cfg(feature = "planted")]
+                if self.adoptions.as_ref().is_some_and(|adoptions| adoptions.disbelieves(&response)) {
+                    return;
+                }
+                match response {
                     Response::Snapshot(Some(snapshot))
                         if snapshot.channel.owner != Some(self.peers.local()) =>
                     {

@@ -76,6 +76,14 @@ impl Table {
         *self = Self::new(&self.switch);
     }
 
+    /// Takes a call's epoch for raised, whatever was read before.
+    #[cfg(feature = "planted")]
+    pub(crate) fn believe_epoch(&mut self, call: &str, epoch: u64) {
+        if let Some(channel) = self.channels.get_mut(call) {
+            channel.info.epoch = epoch;
+        }
+    }
+
     /// How many channels there are.
     pub(crate) fn len(&self) -> usize {
         self.channels.len()

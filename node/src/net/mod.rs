@@ -33,6 +33,9 @@ pub struct Host {
     pub disk: Arc<dyn Disk>,
     /// Where writes that wait for the disk run.
     pub store_thread: Arc<dyn StoreThread>,
+    /// The bug that the simulator has planted in this machine's node.
+    #[cfg(feature = "planted")]
+    pub planted: Option<crate::planted::Planted>,
 }
 
 /// Sockets and names.

@@ -29,6 +29,8 @@ impl Host {
             random: Arc::new(SystemRandomness(SystemRandom::new())),
             disk: Arc::new(DataDirectory::open(data_directory)?),
             store_thread: Arc::new(OneThread::start()?),
+            #[cfg(feature = "planted")]
+            planted: None,
         })
     }
 }

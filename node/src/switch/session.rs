@@ -192,6 +192,10 @@ impl<'a> Session<'a> {
 
     /// Ends everything that is done as the attached node, at once.
     async fn detach(&mut self, why: Why, view: &SwitchMembers<'_>) {
+        #[cfg(feature = "planted")]
+        if matches!(why, Why::Lost(_)) && self.supervisor.switch.host.appoints_after_loss() {
+            return;
+        }
         let leases = self.serving.take().map(Serving::stop);
         if why != Why::LetGo {
             self.connection.permit_until(None);

@@ -26,6 +26,10 @@ pub(super) async fn rebuild(
     attachment: &Arc<Attachment>,
 ) -> Result<(), Refusal> {
     let shown = attachment.show_channels().await?;
+    #[cfg(feature = "planted")]
+    if switch.host.planted == Some(crate::planted::Planted::SnapshotBeforeEpoch) {
+        return read_and_then_raise(switch, attachment, shown).await;
+    }
     let raised = if attachment.fence().checks_steps() {
         let nameable: Vec<_> =
             shown.iter().map(String::as_str).filter(|uuid| word("channel", uuid).is_ok()).collect();
@@ -41,6 +45,23 @@ pub(super) async fn rebuild(
         BTreeSet::new()
     };
     compare(switch, attachment, shown, &raised).await
+}
+
+/// What [`rebuild`] does, in the wrong order.
+#[cfg(feature = "planted")]
+async fn read_and_then_raise(
+    switch: &Arc<AttachedSwitch>,
+    attachment: &Arc<Attachment>,
+    shown: BTreeSet<String>,
+) -> Result<(), Refusal> {
+    compare(switch, attachment, shown.clone(), &shown).await?;
+    let calls: Vec<_> = shown.iter().map(String::as_str).collect();
+    for (call, taken) in calls.iter().zip(attachment.raise(&calls).await?) {
+        if let Taken::Ok(epoch) = taken {
+            switch.table().believe_epoch(call, epoch);
+        }
+    }
+    Ok(())
 }
 
 /// Brings the table up to date: channels that are missing are read, and those that the switch has forgotten end.

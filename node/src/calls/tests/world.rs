@@ -309,6 +309,8 @@ impl World {
             random: machine.clone(),
             disk: machine.clone(),
             store_thread: machine,
+            #[cfg(feature = "planted")]
+            planted: None,
         }
     }
 }
