@@ -36,6 +36,12 @@ impl Faults {
                     Place::Client => {}
                 }
             }
+            Fault::Crash { place, .. } => {
+                add(&mut self.down, *place);
+                if let Place::Switch(switch) = place {
+                    world.crash_switch(*switch);
+                }
+            }
             Fault::PowerOff { place } => {
                 add(&mut self.down, *place);
                 match place {
@@ -56,6 +62,7 @@ impl Faults {
                 on_node(*place, |node| world.set_clock_offset_ms(node, self.own_offset_ms(node) + offset_ms));
             }
             Fault::Partition { away } => partition(world, away, true),
+            Fault::Split { some, others } => split(world, some, others, true),
             Fault::CutOneWay { from, to } => world.set_cut(*from, *to, true),
             Fault::BadLink { between, and, quality } => {
                 self.bad.entry((*between, *and)).or_default().push(*quality);
@@ -75,6 +82,13 @@ impl Faults {
                     return start(world, *place);
                 }
             }
+            Fault::Crash { place, recover } => {
+                if let Place::Switch(switch) = place
+                    && remove(&mut self.down, *place)
+                {
+                    world.restart_switch(*switch, *recover);
+                }
+            }
             Fault::Pause { place } => {
                 if remove(&mut self.still, *place) {
                     on_node(*place, |node| world.resume_node(node));
@@ -84,6 +98,7 @@ impl Faults {
                 on_node(*place, |node| world.set_clock_offset_ms(node, self.own_offset_ms(node)));
             }
             Fault::Partition { away } => partition(world, away, false),
+            Fault::Split { some, others } => split(world, some, others, false),
             Fault::CutOneWay { from, to } => world.set_cut(*from, *to, false),
             Fault::BadLink { between, and, quality } => {
                 let left = self.bad.entry((*between, *and)).or_default();
@@ -135,9 +150,14 @@ fn remove(counts: &mut BTreeMap<Place, u32>, place: Place) -> bool {
 fn partition(world: &mut World, away: &[Place], cut: bool) {
     let nodes = (0..world.node_count()).map(Place::Node);
     let switches = (0..world.switch_count()).map(Place::Switch);
-    let all: Vec<Place> = nodes.chain(switches).chain([Place::Client]).collect();
-    for here in away {
-        for there in all.iter().filter(|place| !away.contains(place)) {
+    let all = nodes.chain(switches).chain([Place::Client]);
+    let others: Vec<Place> = all.filter(|place| !away.contains(place)).collect();
+    split(world, away, &others, cut);
+}
+
+fn split(world: &mut World, some: &[Place], others: &[Place], cut: bool) {
+    for here in some {
+        for there in others {
             world.set_cut(*here, *there, cut);
             world.set_cut(*there, *here, cut);
         }

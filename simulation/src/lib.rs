@@ -10,6 +10,7 @@ mod disk;
 mod engine;
 mod error;
 mod faults;
+mod flows;
 mod limits;
 mod log;
 mod machine;

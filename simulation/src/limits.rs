@@ -50,7 +50,7 @@ pub(crate) const FAULTS_MAX: usize = 10_000;
 /// How long a scenario may be, in simulated seconds: a day, for soak tests.
 pub(crate) const SECONDS_MAX: u64 = 86_400;
 
-/// The longest latency of a link, in milliseconds: a minute is past every time-out.
+/// The longest latency of a link, and pause of a script, in milliseconds: a minute is past every time-out.
 pub(crate) const LATENCY_MAX_MS: u64 = 60_000;
 
 /// How often something may happen in a hundred simulated seconds: the 300 calls a second that a box has to bear.

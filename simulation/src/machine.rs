@@ -30,6 +30,7 @@ impl Machine {
             random: Arc::new(SeededRandom(self.random.clone())),
             disk: Arc::new(self.disk.clone()),
             store_thread: Arc::new(Inline),
+            planted: None,
         }
     }
 }

@@ -1,11 +1,17 @@
-//! Bugs that are planted for the checkers to find. They are made around the program, so that nothing planted is in it.
+//! Bugs that are planted for the checkers to find. Most are made around the program, in what the network carries or in the
+//! scripts of the switch; some are in the node itself, in a build that only the simulator has.
+
+use std::collections::BTreeMap;
+
+use fipple::planted::Planted;
 
 use crate::engine::{Place, World};
+use crate::error::Error;
 use crate::network::Rewrite;
 use crate::scenario::PlantedBug;
 
-/// Plants a bug.
-pub(crate) fn plant(world: &World, bug: PlantedBug) {
+/// Plants a bug in a world whose nodes have not started.
+pub(crate) fn plant(world: &mut World, bug: PlantedBug) {
     match bug {
         PlantedBug::IgnoredRefusal => {
             for switch in 0..world.switch_count() {
@@ -14,9 +20,6 @@ pub(crate) fn plant(world: &World, bug: PlantedBug) {
         }
         PlantedBug::MissedHangups => rewrite_events(world, live_on),
         PlantedBug::ChangedSteps => rewrite_commands(world, set_instead),
-        PlantedBug::RepeatedSteps => rewrite_commands(world, step_twice),
-        PlantedBug::RepeatedCommands => rewrite_commands(world, command_twice),
-        PlantedBug::FallingEpochs => rewrite_commands(world, epoch_before),
         PlantedBug::FailingRest => {
             for node in 0..world.node_count() {
                 world.rewrite(Place::Node(node), Place::Client, fail);
@@ -26,8 +29,66 @@ pub(crate) fn plant(world: &World, bug: PlantedBug) {
         PlantedBug::ShortLeases => rewrite_commands(world, renew_for_three_seconds),
         PlantedBug::FloodedQueue => rewrite_commands(world, play_often),
         PlantedBug::IgnoredSync => world.ignore_syncs(),
+        PlantedBug::SnapshotBeforeEpoch => world.plant(Planted::SnapshotBeforeEpoch),
+        PlantedBug::FinalAdoption => world.plant(Planted::FinalAdoption),
+        PlantedBug::AppointsAfterLoss => world.plant(Planted::AppointsAfterLoss),
         // It is the workload that believes them.
         PlantedBug::ForgottenWrites => {}
+        // They are in the scripts.
+        PlantedBug::RepeatedSteps
+        | PlantedBug::RepeatedCommands
+        | PlantedBug::FallingEpochs
+        | PlantedBug::UncheckedEpoch
+        | PlantedBug::UnfencedQueue => {}
+    }
+}
+
+/// Where the script of steps and commands executes what it is told to.
+const EXECUTES: &str = "local ran, problem = pcall(session.execute, session, application, argument)";
+
+/// Plants a bug in the scripts of a switch, if that is where it belongs.
+///
+/// # Errors
+/// If the deployed scripts do not say any more what the bug changes.
+pub(crate) fn plant_in_scripts(scripts: &mut BTreeMap<String, String>, bug: PlantedBug) -> Result<(), Error> {
+    let twice = |which: &str| {
+        let again =
+            "session:execute(application, argument) session:setVariable(\"app_uuid\", uuid .. \"-\" .. step)";
+        format!("if {which} then {again} end\n{EXECUTES}")
+    };
+    let (script, deployed, planted) = match bug {
+        PlantedBug::RepeatedSteps => ("fipple_step.lua", EXECUTES, twice("not key")),
+        PlantedBug::RepeatedCommands => ("fipple_step.lua", EXECUTES, twice("key")),
+        PlantedBug::FallingEpochs => {
+            let raises = "give_epoch(uuid, current + 1,";
+            ("fipple_fence.lua", raises, raises.replace('+', "-"))
+        }
+        PlantedBug::UncheckedEpoch => {
+            ("fipple_step.lua", "if current ~= number_of(epoch) then", "if false then".to_owned())
+        }
+        PlantedBug::UnfencedQueue => {
+            let checks = r#"if epoch ~= "-" and current_epoch(call) ~= number_of(epoch) then"#;
+            ("fipple_step.lua", checks, "if false then".to_owned())
+        }
+        _ => return Ok(()),
+    };
+    match scripts.get_mut(script).filter(|text| text.contains(deployed)) {
+        Some(text) => *text = text.replacen(deployed, &planted, 1),
+        None => {
+            let problem = format!("{bug:?} cannot be planted: {script} does not say {deployed:?}");
+            return Err(Error::Scenario { problem });
+        }
+    }
+    Ok(())
+}
+
+/// How long the switch's scripts are held up at the most where this bug is planted, in milliseconds; `None` for as long as the
+/// scenario says. What can come between a step and its check, or a raised epoch and the next step, does in a few runs then.
+pub(crate) fn script_pause_ms(bug: PlantedBug) -> Option<u64> {
+    match bug {
+        PlantedBug::FinalAdoption => Some(40),
+        PlantedBug::UncheckedEpoch => Some(20),
+        _ => None,
     }
 }
 
@@ -68,25 +129,7 @@ fn live_on(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Lets variables be set where something was to be played.
 fn set_instead(bytes: &[u8]) -> Option<Vec<u8>> {
-    replace_all(bytes, &[("execute-app-name: playback\n", "execute-app-name: multiset\n")])
-}
-
-/// Repeats the commands that are steps of flows.
-fn step_twice(bytes: &[u8]) -> Option<Vec<u8>> {
-    repeat(bytes, |command| command.contains("Event-UUID: ") && !command.contains(REST_COMMAND), 2)
-}
-
-/// Repeats the commands that REST took.
-fn command_twice(bytes: &[u8]) -> Option<Vec<u8>> {
-    repeat(bytes, |command| command.contains(REST_COMMAND), 2)
-}
-
-/// What the `Event-UUID` of a command that REST took begins with.
-const REST_COMMAND: &str = "Event-UUID: command-";
-
-/// Gives the third step of a first epoch the epoch before.
-fn epoch_before(bytes: &[u8]) -> Option<Vec<u8>> {
-    replace_all(bytes, &[("-3-1\n", "-3-0\n")])
+    replace_all(bytes, &[(" playback ", " multiset ")])
 }
 
 /// Looks at a lease that nobody has where leases were to be renewed.
@@ -107,7 +150,7 @@ fn fail(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Repeats the commands that play something, more often than a call's private queue holds.
 fn play_often(bytes: &[u8]) -> Option<Vec<u8>> {
-    repeat(bytes, |command| command.contains("execute-app-name: playback"), 300)
+    repeat(bytes, |command| command.contains(" playback "), 300)
 }
 
 /// The bytes with every chosen `sendmsg` repeated so many times.
@@ -152,10 +195,27 @@ mod tests {
 
     #[test]
     fn commands_are_repeated_whole() {
-        let step = "sendmsg u\nexecute-app-name: answer\nEvent-UUID: u-1-1\n\n";
+        let step = "sendmsg u\nexecute-app-name: lua\nexecute-app-arg: fipple_step.lua 1 2 playback 00\n\n";
         let other = "api status\n\n";
-        let twice = step_twice(format!("{other}{step}{other}").as_bytes()).unwrap();
-        assert_eq!(twice, format!("{other}{step}{step}{other}").as_bytes());
-        assert_eq!(play_often(step.as_bytes()), None);
+        let often = play_often(format!("{other}{step}{other}").as_bytes()).unwrap();
+        assert_eq!(often, format!("{other}{}{other}", step.repeat(300)).as_bytes());
+        assert_eq!(play_often(step.replace("playback", "answer").as_bytes()), None);
+        assert!(set_instead(step.as_bytes()).is_some_and(|changed| changed.len() == step.len()));
+    }
+
+    #[test]
+    fn the_deployed_scripts_say_what_is_changed_in_them() {
+        for bug in [
+            PlantedBug::RepeatedSteps,
+            PlantedBug::RepeatedCommands,
+            PlantedBug::FallingEpochs,
+            PlantedBug::UncheckedEpoch,
+            PlantedBug::UnfencedQueue,
+        ] {
+            let deployed = fipple_emulator::Config::default().lua_scripts;
+            let mut scripts = deployed.clone();
+            plant_in_scripts(&mut scripts, bug).unwrap();
+            assert_ne!(scripts, deployed, "{bug:?}");
+        }
     }
 }

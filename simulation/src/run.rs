@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use fipple::config::Config as NodeConfig;
 use fipple::switch::{Fallback, SwitchConfig};
-use fipple_emulator::dialplan::{Action, Dialplan, Extension};
 use fipple_emulator::{Config, Disorder, Time};
-use fipple_protocol::call::Flow;
 use serde::{Deserialize, Serialize};
 
 use crate::agenda::Agenda;
@@ -15,6 +13,7 @@ use crate::checkers::{Checks, Listed, Listing, Rest, Sample, Violation};
 use crate::engine::{EVENT_SOCKET_PORT, NodeState, Place, Purpose, RestRequest, World};
 use crate::error::Error;
 use crate::faults::Faults;
+use crate::flows;
 use crate::panics;
 use crate::planted;
 use crate::scenario::{Fault, Scenario};
@@ -34,8 +33,6 @@ pub struct Report {
     pub simulated_s: f64,
     /// The first thing that did not hold, where the run ended.
     pub violation: Option<Violation>,
-    /// How often flaws showed that are known.
-    pub known_flaws: BTreeMap<String, u64>,
     /// Faults that happened.
     pub faults: usize,
     /// Calls that came in.
@@ -59,38 +56,6 @@ const CONVERGENCE: Duration = Duration::from_secs(20);
 
 /// How long the nodes may take for their listings at the end.
 const LISTING_LIMIT: Duration = Duration::from_secs(20);
-
-/// A flow that calls of the workload follow, and the number that is dialled for it.
-pub(crate) const FLOWS: [(&str, &str); 3] = [("5001", "welcome"), ("5002", "tour"), ("5003", "park")];
-
-/// The one flow that not every node knows by itself: several steps, some of them short.
-const TOUR: &str = r#"
-name = "tour"
-steps = [
-  { application = "answer" },
-  { application = "playback", argument = "silence_stream://700" },
-  { application = "set", argument = "tour_stop=1" },
-  { application = "playback", argument = "silence_stream://1300" },
-  { application = "sleep", argument = "400" },
-  { application = "playback", argument = "silence_stream://900" },
-  { application = "hangup", argument = "NORMAL_CLEARING" },
-]
-"#;
-
-/// The applications that a call to each number goes through, but for those that wait for commands.
-pub(crate) fn flow_steps() -> BTreeMap<String, Vec<String>> {
-    let known = Flow::built_in().into_iter().chain(tour());
-    let by_name: BTreeMap<String, Flow> = known.map(|flow| (flow.name.clone(), flow)).collect();
-    let steps = FLOWS.iter().filter_map(|(number, name)| {
-        let steps = by_name.get(*name)?.steps.iter().map(|step| step.application.clone()).collect::<Vec<_>>();
-        (!steps.is_empty()).then(|| ((*number).to_owned(), steps))
-    });
-    steps.collect()
-}
-
-fn tour() -> Option<Flow> {
-    toml::from_str(TOUR).ok()
-}
 
 /// Plays a scenario under a seed. On a fresh thread: see [`simulate`](crate::simulate).
 ///
@@ -132,28 +97,27 @@ pub fn run(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Report, Error
     report(seed, &world, &checks, &workload, played.begun)
 }
 
-/// What a call's thread sets when it has come to the operator's fallback.
-pub(crate) const FALLBACK_REACHED: &str = "fallback=reached";
-
-/// What fipple asks an operator to install: calls are parked for it, and there is a fallback for those that no node controls.
-fn dialplan() -> Dialplan {
-    let mut dialplan = Dialplan::park_everything();
-    let actions =
-        [("set", FALLBACK_REACHED), ("answer", ""), ("playback", "silence_stream://10000"), ("hangup", "")];
-    let actions = actions.map(|(application, argument)| Action::new(application, argument)).to_vec();
-    let destination = Fallback::default().extension;
-    dialplan.extensions.insert(0, Extension { destination, actions });
-    dialplan
-}
-
 pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<World, Error> {
     let mut world = World::new(seed, scenario.network, trace)?;
     let mut switches = Vec::new();
+    let (xml_dialplan, scripts) = (flows::dialplan()?, flows::phones());
     for _ in 0..scenario.switches {
         let (late_per_million, repeated_sequence_per_million) =
             (scenario.disorder_ppm, scenario.disorder_ppm);
         let disorder = Disorder { late_per_million, repeated_sequence_per_million };
-        let number = world.add_switch(Config { disorder, dialplan: dialplan(), ..Config::default() })?;
+        let pause_ms =
+            scenario.planted.and_then(planted::script_pause_ms).unwrap_or(scenario.script_pause_ms);
+        let mut config = Config {
+            disorder,
+            lua_pause_ms: 0..=pause_ms,
+            xml_dialplan: xml_dialplan.clone(),
+            scripts: scripts.clone(),
+            ..Config::default()
+        };
+        if let Some(bug) = scenario.planted {
+            planted::plant_in_scripts(&mut config.lua_scripts, bug)?;
+        }
+        let number = world.add_switch(config)?;
         let name = Place::Switch(number).to_string();
         let address = format!("{name}:{EVENT_SOCKET_PORT}");
         let (zone, password) = ("default".into(), "ClueCon".into());
@@ -166,7 +130,7 @@ pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Worl
             fallback: Fallback::default(),
         });
     }
-    let config = NodeConfig { switches, flows: tour().into_iter().collect(), ..NodeConfig::default() };
+    let config = NodeConfig { switches, flows: flows::configured(), ..NodeConfig::default() };
     for _ in 0..scenario.nodes {
         world.add_node(config.clone())?;
     }
@@ -175,7 +139,7 @@ pub(crate) fn build(seed: u64, scenario: &Scenario, trace: Trace) -> Result<Worl
         world.set_clock_drift_ppm(clock.node - 1, clock.drift_ppm);
     }
     if let Some(bug) = scenario.planted {
-        planted::plant(&world, bug);
+        planted::plant(&mut world, bug);
     }
     for node in 0..world.node_count() {
         world.start_node(node)?;
@@ -307,7 +271,6 @@ fn report(
         trace_lines,
         simulated_s: world.now().0 as f64 / 1e6,
         violation: checks.violation().cloned(),
-        known_flaws: checks.known().iter().map(|(flaw, count)| ((*flaw).to_owned(), *count)).collect(),
         faults,
         calls: workload.calls(),
         applications,

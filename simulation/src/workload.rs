@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use fipple_crdt::Edit;
 use fipple_determinism::Stream;
+use fipple_emulator::far_end::{Act, Step};
 use fipple_emulator::{InboundCall, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::agenda::Agenda;
 use crate::engine::{Purpose, RestAnswer, RestRequest, World};
-use crate::run::FLOWS;
+use crate::flows::{DESK, FLOWS, PARKED};
 use crate::scenario::{self, PlantedBug};
 
 /// Something that somebody does at one moment.
@@ -19,7 +20,7 @@ use crate::scenario::{self, PlantedBug};
 enum Deed {
     Call,
     HangUp { switch: usize, uuid: String },
-    Command { uuid: String, data: &'static str },
+    Command { uuid: String, data: String },
     List,
     Write,
 }
@@ -35,6 +36,8 @@ pub(crate) struct Workload {
     /// The last number that each node has acknowledged as written.
     acknowledged: BTreeMap<usize, u64>,
     writes: Outcomes,
+    /// The last call of each switch that waits for commands.
+    parked: BTreeMap<usize, String>,
     /// Takes writes for acknowledged that were never made.
     forgets_writes: bool,
     /// From then on nothing is written, so that what was can be compared.
@@ -62,6 +65,7 @@ impl Workload {
             acknowledged: BTreeMap::new(),
             writes: Outcomes::default(),
             writes_end: None,
+            parked: BTreeMap::new(),
             forgets_writes: planted == Some(PlantedBug::ForgottenWrites),
         };
         // Nodes are given a moment to find each other and to attach; calls that come earlier wait for them.
@@ -123,7 +127,7 @@ impl Workload {
                     // The call may have ended before.
                     let _ = world.act(switch, |switch, now| switch.caller_hangup(now, &uuid));
                 }
-                Deed::Command { uuid, data } => self.command(world, uuid, data),
+                Deed::Command { uuid, data } => self.command(world, uuid, &data),
                 Deed::List => {
                     self.plan(now, self.settings.listings_per_100_s, Deed::List);
                     self.list(world);
@@ -141,9 +145,15 @@ impl Workload {
     /// Somebody calls, and hangs up after a while if the call still is.
     fn call(&mut self, world: &mut World) {
         let switch = self.draw.in_range(0..=world.switch_count() as u64 - 1) as usize;
-        let (number, flow) = *self.draw.choose(&FLOWS).unwrap_or(&FLOWS[0]);
+        let (number, _) = match self.draw.happens(WAIT_FOR_COMMANDS_PPM) {
+            true => (PARKED, ""),
+            false => *self.draw.choose(&FLOWS).unwrap_or(&FLOWS[0]),
+        };
         let mut call = InboundCall::new(format!("{}", 1_000 + self.calls), number);
-        call.variables.push(("fipple_flow".into(), flow.into()));
+        call.script = vec![
+            Step::new(Duration::ZERO, Act::WaitsForAnswer),
+            Step::new(Duration::from_millis(1_000), Act::Presses("12#".into())),
+        ];
         let patience = Duration::from_millis(match self.draw.in_range(0..=3) {
             0 => self.draw.in_range(100..=5_000),
             _ => self.draw.in_range(self.settings.patience_s * 500..=self.settings.patience_s * 1_000),
@@ -152,23 +162,42 @@ impl Workload {
         self.calls += 1;
         let now = world.now();
         self.agenda.add(now + patience, Deed::HangUp { switch, uuid: uuid.to_string() });
-        if flow == "park" {
-            self.plan_commands(now, &uuid);
+        if number == PARKED {
+            self.plan_commands(now, switch, &uuid);
+            self.parked.insert(switch, uuid.to_string());
+        } else if self.settings.commands_per_call > 0 && self.draw.happens(COMES_BACK_PPM) {
+            let at = now + Duration::from_millis(self.draw.in_range(300..=5_000));
+            self.agenda.add(at, Deed::Command { uuid: uuid.to_string(), data: transfer_to(number) });
         }
     }
 
-    fn plan_commands(&mut self, now: Time, uuid: &str) {
-        const WORDS: [&str; 4] = [
-            r#"{"action":"answer"}"#,
-            r#"{"action":"play","file":"silence_stream://500"}"#,
-            r#"{"action":"set","name":"colour","value":"blue"}"#,
-            r#"{"action":"hangup"}"#,
-        ];
+    fn plan_commands(&mut self, now: Time, switch: usize, uuid: &str) {
         let mut at = now;
         for _ in 0..self.draw.in_range(0..=2 * self.settings.commands_per_call) {
             at = at + Duration::from_millis(self.draw.in_range(200..=3_000));
-            let data = *self.draw.choose(&WORDS).unwrap_or(&WORDS[0]);
+            let data = self.draw_command(switch);
             self.agenda.add(at, Deed::Command { uuid: uuid.to_owned(), data });
+        }
+    }
+
+    /// A command of any kind for a call that waits for them.
+    fn draw_command(&mut self, switch: usize) -> String {
+        const SHORT: [&str; 7] = [
+            r#"{"action":"answer"}"#,
+            r#"{"action":"play","file":"silence_stream://500"}"#,
+            r#"{"action":"play","file":"silence_stream://3000"}"#,
+            r#"{"action":"set","name":"colour","value":"blue"}"#,
+            r#"{"action":"execute","application":"playback","argument":"silence_stream://300"}"#,
+            r#"{"action":"break"}"#,
+            r#"{"action":"park"}"#,
+        ];
+        let (number, _) = *self.draw.choose(&FLOWS).unwrap_or(&FLOWS[0]);
+        match (self.draw.in_range(0..=15), self.parked.get(&switch)) {
+            (0, _) => r#"{"action":"hangup"}"#.to_owned(),
+            (1, _) => format!(r#"{{"action":"bridge","to":"{DESK}"}}"#),
+            (2, Some(other)) => format!(r#"{{"action":"bridge","to":"{other}"}}"#),
+            (3..=4, _) => transfer_to(number),
+            _ => (*self.draw.choose(&SHORT).unwrap_or(&SHORT[0])).to_owned(),
         }
     }
 
@@ -221,6 +250,16 @@ impl Workload {
             self.writes.done += 1;
         }
     }
+}
+
+/// How many of a million calls wait for commands, beside those whose number says so by chance.
+const WAIT_FOR_COMMANDS_PPM: u32 = 200_000;
+
+/// How many of a million other calls are transferred back to where they came from.
+const COMES_BACK_PPM: u32 = 80_000;
+
+fn transfer_to(number: &str) -> String {
+    format!(r#"{{"action":"transfer","extension":"{number}"}}"#)
 }
 
 /// The field of a member's document into which simulations write.

@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use fipple::limits::{FALLBACK_SECONDS_DEFAULT, LEASE_RENEWAL_SECONDS, TAKEOVER_WORST_MS};
+use fipple::limits::{
+    FALLBACK_SECONDS_DEFAULT, GATE_CHECK_MS, LEASE_RENEWAL_SECONDS, SWITCH_REPLY_TIMEOUT_MS,
+    TAKEOVER_WORST_MS,
+};
 use fipple_emulator::journal::Entry;
 use fipple_emulator::{Switch, Time};
 
-use super::disturbances::STALE_FOR;
 use super::{Checker, Finding, Sample, Verdict};
 use crate::engine::{NodeState, Place, Seen, World};
-use crate::run::FALLBACK_REACHED;
+use crate::flows::FALLBACK_REACHED;
 use crate::scenario::Fault;
 
 /// How long a call may wait with nobody who could control it: what an operator is promised, and a second for that it is
@@ -21,6 +23,13 @@ const TRAPPED_AFTER: Duration = Duration::from_secs(FALLBACK_SECONDS_DEFAULT + 1
 /// How long something has to be wrong before a lease may run out: it outlives two takeovers and was renewed an interval
 /// before, and a renewal takes its time to arrive.
 const EJECTED_AFTER: Duration = Duration::from_millis(2 * TAKEOVER_WORST_MS - LEASE_RENEWAL_SECONDS * 1_000);
+
+/// How long after a fault its effects may last: the pause between two readings of the gate, the longest wait for an answer, and
+/// what TCP had not got through, which it sends again as long after a cut as the cut was: 15 s in the swarm.
+const TROUBLE_LASTS: Duration = Duration::from_millis(GATE_CHECK_MS + SWITCH_REPLY_TIMEOUT_MS + 16_000);
+
+/// How long nodes take to find each other, and the switches, after they were started for the first time.
+const STARTED_AFTER: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 pub(super) struct NoCallIsTrapped {
@@ -34,6 +43,8 @@ pub(super) struct NoCallIsTrapped {
     alone_since: BTreeMap<usize, Time>,
     /// Since when a claimed call of a switch has been waiting.
     waiting_since: BTreeMap<(usize, String), Time>,
+    /// Calls that a node has claimed since they came to fipple's extension. The others have a timer of their own.
+    claimed: BTreeSet<(usize, String)>,
     trouble: Trouble,
 }
 
@@ -56,7 +67,7 @@ impl Trouble {
 
     /// For how long something has been wrong; none if nothing is.
     fn lasted(&self, now: Time) -> Option<Duration> {
-        let is_wrong = self.ongoing > 0 || self.until.is_some_and(|until| now <= until + STALE_FOR);
+        let is_wrong = self.ongoing > 0 || self.until.is_some_and(|until| now <= until + TROUBLE_LASTS);
         is_wrong.then(|| Duration::from_micros(now.micros_since(self.since)))
     }
 }
@@ -111,6 +122,14 @@ impl Checker for NoCallIsTrapped {
                 let count = self.cut.entry((*from, *to)).or_default();
                 *count = if begins { *count + 1 } else { count.saturating_sub(1) };
             }
+            Fault::Split { some, others } => {
+                for (one, other) in some.iter().flat_map(|one| others.iter().map(move |other| (one, other))) {
+                    for link in [(*one, *other), (*other, *one)] {
+                        let count = self.cut.entry(link).or_default();
+                        *count = if begins { *count + 1 } else { count.saturating_sub(1) };
+                    }
+                }
+            }
             Fault::Partition { away } if begins => self.away.push(away.clone()),
             Fault::Partition { away } => {
                 if let Some(healed) = self.away.iter().position(|known| known == away) {
@@ -149,15 +168,36 @@ impl Checker for NoCallIsTrapped {
     }
 
     fn happened(&mut self, seen: &Seen<'_>, entry: &Entry) -> Verdict {
-        let Entry::Started { uuid, application, argument, .. } = entry else { return Ok(()) };
-        if application != "set" || argument != FALLBACK_REACHED {
-            return Ok(());
+        let call = |uuid: &str| (seen.switch, uuid.to_owned());
+        let uuid = match entry {
+            Entry::FlowBegan { uuid } | Entry::Ended { uuid } => {
+                self.claimed.remove(&call(uuid));
+                return Ok(());
+            }
+            Entry::EpochSet { uuid, change } => {
+                self.claimed.extend(change.connection.map(|_| call(uuid)));
+                return Ok(());
+            }
+            Entry::Started { uuid, application, argument, .. }
+                if application == "set" && argument == FALLBACK_REACHED =>
+            {
+                uuid
+            }
+            _ => return Ok(()),
+        };
+        let switch = Place::Switch(seen.switch);
+        if !self.claimed.contains(&call(uuid)) {
+            if self.trouble.lasted(seen.at).is_some() || seen.at < Time(0) + STARTED_AFTER {
+                return Ok(());
+            }
+            return Err(Finding::new(format!(
+                "nobody claimed call {uuid} on {switch}, and nothing was wrong"
+            )));
         }
         let lasted = self.trouble.lasted(seen.at);
         if lasted.is_some_and(|lasted| lasted >= EJECTED_AFTER) {
             return Ok(());
         }
-        let switch = Place::Switch(seen.switch);
         let lasted = lasted.map_or("nothing was wrong".to_owned(), |lasted| {
             format!("something had been wrong for {lasted:?} only")
         });

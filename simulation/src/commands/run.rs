@@ -80,16 +80,11 @@ fn outcome(arguments: &RunArguments) -> Result<ExitCode, Error> {
 
 fn describe(report: &Report) -> String {
     let Report { seed, trace_sha256, trace_lines, simulated_s, faults, calls, applications, .. } = report;
-    let known: String = report
-        .known_flaws
-        .iter()
-        .map(|(flaw, count)| format!("known flaw, {count} times: {flaw}\n"))
-        .collect();
     let held = if report.violation.is_some() { "something did not hold" } else { "everything held" };
     format!(
         "seed {seed}: {held}. {simulated_s:.1} simulated seconds, {faults} faults, {calls} calls, \
          {applications} applications, {} of {} commands and {} of {} listings by REST, {} of {} writes\n\
-         {known}trace {trace_sha256} ({trace_lines} lines)\n",
+         trace {trace_sha256} ({trace_lines} lines)\n",
         report.commands.done,
         report.commands.asked,
         report.listings.done,

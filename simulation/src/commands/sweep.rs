@@ -1,6 +1,5 @@
 //! `fipple-sim sweep`: many seeds.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -17,7 +16,7 @@ use super::{UNUSABLE, VIOLATED, print, unusable};
 #[derive(Args)]
 #[command(after_help = "Examples:
   fipple-sim sweep --seeds 0..100
-  fipple-sim sweep --seeds 0..100 --plant ignored-refusal --stop-at-first
+  fipple-sim sweep --seeds 0..100 --plant ignored-refusal --stop-at-first='one controller a call'
       which must fail: it shows that the checkers find a node that ignores a refusal")]
 pub(crate) struct SweepArguments {
     /// The seeds, from the first to before the last.
@@ -26,9 +25,9 @@ pub(crate) struct SweepArguments {
     /// How many are played at a time [default: as many as there are processors].
     #[arg(long, value_parser = up_to(JOBS_MAX))]
     jobs: Option<usize>,
-    /// Plays no more seeds after one that failed.
-    #[arg(long)]
-    stop_at_first: bool,
+    /// Plays no more seeds after one that failed; with an invariant, after one that failed by that.
+    #[arg(long, value_name = "INVARIANT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    stop_at_first: Option<String>,
     #[command(flatten)]
     play: PlayArguments,
     /// Prints the summary as one JSON object, with the failing seeds' reports.
@@ -45,7 +44,6 @@ struct Summary {
     simulated_s: f64,
     calls: u64,
     faults: usize,
-    known_flaws: BTreeMap<String, u64>,
     failures: Vec<Report>,
 }
 
@@ -67,7 +65,7 @@ pub(crate) fn run(arguments: &SweepArguments) -> ExitCode {
             if done.is_multiple_of(PROGRESS_SEEDS) && done < total {
                 eprintln!("{done} of {total} seeds, {} failed", summary.failed);
             }
-            !(arguments.stop_at_first && summary.failed > 0)
+            !arguments.stop_at_first.as_ref().is_some_and(|invariant| summary.has_failed_by(invariant))
         },
     );
     let code = match (summary.failed, summary.unplayable) {
@@ -85,6 +83,12 @@ const PROGRESS_SEEDS: u64 = 20;
 const FAILURES_MAX: usize = 100;
 
 impl Summary {
+    /// Whether something did not hold: this invariant, or any if it is empty.
+    fn has_failed_by(&self, invariant: &str) -> bool {
+        let mut violations = self.failures.iter().filter_map(|report| report.violation.as_ref());
+        violations.any(|violation| invariant.is_empty() || violation.invariant == invariant)
+    }
+
     fn add(&mut self, seed: u64, result: Result<Report, Error>, arguments: &PlayArguments) {
         let report = match result {
             Ok(report) => report,
@@ -97,9 +101,6 @@ impl Summary {
         self.simulated_s += report.simulated_s;
         self.calls += report.calls;
         self.faults += report.faults;
-        for (flaw, count) in &report.known_flaws {
-            *self.known_flaws.entry(flaw.clone()).or_default() += count;
-        }
         if report.violation.is_none() {
             self.passed += 1;
             return;
@@ -117,15 +118,10 @@ fn describe(summary: &Summary, json: bool) -> String {
         return serde_json::to_string(summary).unwrap_or_default() + "\n";
     }
     let Summary { passed, failed, unplayable, simulated_s, calls, faults, .. } = summary;
-    let known: String = summary
-        .known_flaws
-        .iter()
-        .map(|(flaw, count)| format!("known flaw, {count} times: {flaw}\n"))
-        .collect();
     let unplayed =
         if *unplayable > 0 { format!("{unplayable} seeds could not be played\n") } else { String::new() };
     format!(
-        "{known}{simulated_s:.0} simulated seconds, {calls} calls, {faults} faults\n{unplayed}{passed} passed, {} failed\n",
+        "{simulated_s:.0} simulated seconds, {calls} calls, {faults} faults\n{unplayed}{passed} passed, {} failed\n",
         failed + unplayable
     )
 }

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use fipple::Node;
 use fipple::config::Config as NodeConfig;
+use fipple::planted::Planted;
 use fipple_determinism::{Clocks, Stream, decide, release};
+use fipple_emulator::journal::Entry;
 use fipple_emulator::{Config as SwitchConfig, Switch, Time};
 
 use self::client::ClientHost;
@@ -69,6 +71,8 @@ struct SwitchSite {
     config: SwitchConfig,
     lives: u64,
     host: Option<SwitchHost>,
+    /// The switch of a program that has crashed: what it had written to disk is there.
+    crashed: Option<SwitchHost>,
 }
 
 impl World {
@@ -112,7 +116,7 @@ impl World {
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 1, number as u8 + 1));
         let id = self.fabric.add_host(&name, address);
         let config = SwitchConfig { switch_name: name.clone(), ..config };
-        self.switches.push(SwitchSite { name, id, address, config, lives: 0, host: None });
+        self.switches.push(SwitchSite { name, id, address, config, lives: 0, host: None, crashed: None });
         self.start_switch(number);
         Ok(number)
     }
@@ -231,9 +235,9 @@ impl World {
     /// Starts a switch that does not work: another Core-UUID, and no calls.
     pub fn start_switch(&mut self, switch: usize) {
         let Some(site) = self.switches.get_mut(switch).filter(|site| site.host.is_none()) else { return };
-        site.lives += 1;
+        site.crashed = None;
+        let seed = site.next_seed(self.seed);
         self.fabric.switch_on(site.id);
-        let seed = Stream::new(self.seed, &format!("{}.{}", site.name, site.lives)).next_u64();
         let config = SwitchConfig {
             wall_clock_at_start_micros: (clock::EPOCH.as_micros() as u64) + self.now.0,
             ..site.config.clone()
@@ -247,6 +251,33 @@ impl World {
         if let Some(host) = self.switches.get_mut(switch).and_then(|site| site.host.take()) {
             host.kill();
         }
+    }
+
+    /// Kills a switch whose disk will be there when it is started again.
+    pub fn crash_switch(&mut self, switch: usize) {
+        let Some(site) = self.switches.get_mut(switch) else { return };
+        let Some(mut host) = site.host.take() else { return };
+        clock::set_world(self.now);
+        let seed = site.next_seed(self.seed);
+        host.act(self.now, |switch, now| switch.restart(now, seed, false));
+        host.close();
+        site.crashed = Some(host);
+    }
+
+    /// Starts a switch again that has crashed: another Core-UUID, and those of its calls that come back if they are to. One
+    /// that was not crashed, or was killed since, is started anew.
+    pub fn restart_switch(&mut self, switch: usize, recover: bool) {
+        let site = self.switches.get_mut(switch).filter(|site| site.host.is_none());
+        let Some((site, mut host)) = site.and_then(|site| site.crashed.take().map(|host| (site, host)))
+        else {
+            return self.start_switch(switch);
+        };
+        clock::set_world(self.now);
+        let seed = site.next_seed(self.seed);
+        self.fabric.switch_on(site.id);
+        host.listen();
+        host.act(self.now, |switch, now| switch.restart(now, seed, recover));
+        site.host = Some(host);
     }
 
     /// Cuts the power of a switch's machine: nobody is told.
@@ -283,6 +314,11 @@ impl World {
         if let (Some(from), Some(to)) = (self.host_id(from), self.host_id(to)) {
             self.fabric.rewrite(from, to, rewrite);
         }
+    }
+
+    /// From their next start on all nodes have this bug.
+    pub(crate) fn plant(&mut self, planted: Planted) {
+        self.nodes.iter_mut().for_each(|node| node.plant(planted));
     }
 
     /// From now on the disks of all nodes only say that they have synced.
@@ -358,7 +394,12 @@ impl World {
         host.run(until, &mut |at, host| {
             while let Some(entry) = host.take_journal() {
                 fabric.record(format_args!("fs{} {entry:?}", switch + 1));
-                observer.happened(&Seen { at, switch, state: host.switch(), host, addresses }, &entry);
+                let written_at = match &entry {
+                    Entry::Command { connection, .. } => host.take_written(*connection),
+                    _ => None,
+                };
+                let state = host.switch();
+                observer.happened(&Seen { at, switch, written_at, state, host, addresses }, &entry);
             }
         });
     }
@@ -386,6 +427,14 @@ impl World {
             }
             self.step(&mut ());
         }
+    }
+}
+
+impl SwitchSite {
+    /// The chance of the switch's next life.
+    fn next_seed(&mut self, seed: u64) -> u64 {
+        self.lives += 1;
+        Stream::new(seed, &format!("{}.{}", self.name, self.lives)).next_u64()
     }
 }
 

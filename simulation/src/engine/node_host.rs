@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use fipple::Node;
 use fipple::cluster::Identity;
 use fipple::config::Config;
+use fipple::net::Host;
+use fipple::planted::Planted;
 use fipple_crdt::Edit;
 use fipple_determinism::Stream;
 use fipple_emulator::Time;
@@ -66,6 +68,7 @@ pub(super) struct NodeHost {
     running: Option<RuntimeHost>,
     process: Arc<Mutex<Process>>,
     paused: bool,
+    planted: Option<Planted>,
     /// How often it has been switched on.
     lives: u64,
 }
@@ -107,6 +110,7 @@ impl NodeHost {
             running: None,
             process: Arc::new(Mutex::new(Process::Ended(None))),
             paused: false,
+            planted: None,
             lives: 0,
         })
     }
@@ -145,7 +149,7 @@ impl NodeHost {
         self.fabric.switch_on(self.id);
         let libc = Stream::new(self.seed, &format!("{}.libc.{}", self.name, self.lives));
         let mut running = RuntimeHost::start(&self.fabric, self.id, &self.name, now, self.clock, libc)?;
-        let host = self.machine.host(&self.fabric, self.id);
+        let host = Host { planted: self.planted, ..self.machine.host(&self.fabric, self.id) };
         let config = self.config.clone();
         self.process = Arc::new(Mutex::new(Process::Starting));
         let process = self.process.clone();
@@ -211,6 +215,11 @@ impl NodeHost {
         self.machine.disk.end_life();
         self.machine.disk.lose_power(chance);
         self.kill();
+    }
+
+    /// From its next start on the node has this bug.
+    pub(super) fn plant(&mut self, planted: Planted) {
+        self.planted = Some(planted);
     }
 
     /// From now on the disk only says that it has synced.

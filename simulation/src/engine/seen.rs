@@ -24,6 +24,8 @@ pub struct Seen<'a> {
     pub at: Time,
     /// The switch's number.
     pub switch: usize,
+    /// When a command that has come was written by its controller; nothing else was.
+    pub written_at: Option<Time>,
     /// The switch itself.
     pub state: &'a Switch,
     pub(super) host: &'a SwitchHost,

@@ -28,6 +28,8 @@ pub(super) struct SwitchHost {
     connecting: BTreeMap<ConnectionEnd, ConnectId>,
     /// Where controllers came from, those that are gone too.
     controllers: BTreeMap<ConnectionId, IpAddr>,
+    /// When the commands were written that the switch has not begun to carry out, oldest first.
+    written: BTreeMap<ConnectionId, VecDeque<Time>>,
     last_connection: u64,
 }
 
@@ -64,10 +66,9 @@ impl SwitchHost {
         now: Time,
     ) -> Self {
         let address = SocketAddr::new(address, EVENT_SOCKET_PORT);
-        fabric.lock().listen(id, address);
         let mut switch = Switch::new(config, seed);
         switch.keep_journal();
-        Self {
+        let host = Self {
             fabric: fabric.clone(),
             id,
             address,
@@ -77,8 +78,16 @@ impl SwitchHost {
             ends: BTreeMap::new(),
             connecting: BTreeMap::new(),
             controllers: BTreeMap::new(),
+            written: BTreeMap::new(),
             last_connection: 0,
-        }
+        };
+        host.listen();
+        host
+    }
+
+    /// Takes connections from now on.
+    pub(super) fn listen(&self) {
+        self.fabric.lock().listen(self.id, self.address);
     }
 
     pub(super) fn switch(&self) -> &Switch {
@@ -93,6 +102,11 @@ impl SwitchHost {
     /// Where a connection's controller is.
     pub(super) fn controller(&self, connection: ConnectionId) -> Option<IpAddr> {
         self.controllers.get(&connection).copied()
+    }
+
+    /// When the controller wrote the oldest command that was not asked for yet.
+    pub(super) fn take_written(&mut self, connection: ConnectionId) -> Option<Time> {
+        self.written.get_mut(&connection)?.pop_front()
     }
 
     /// The world's time, by the switch's clock.
@@ -166,10 +180,16 @@ impl SwitchHost {
     fn receive(&mut self, at: Time, id: ConnectionId, end: ConnectionEnd, observe: &mut Observe<'_>) {
         let own = self.own_time(at);
         loop {
-            let readable = self.fabric.lock().read(end, usize::MAX);
+            let mut state = self.fabric.lock();
+            let written_at = state.written_at(end).unwrap_or(at);
+            let readable = state.read(end, usize::MAX);
+            drop(state);
             match readable {
                 Readable::Bytes(bytes) => {
                     for command in commands(&bytes) {
+                        if command.ends_with(b"\n\n") {
+                            self.written.entry(id).or_default().push_back(written_at);
+                        }
                         self.switch.handle(own, Input::Received(id, command));
                         self.carry_out();
                         observe(at, self);
@@ -282,6 +302,7 @@ impl SwitchHost {
 
     fn let_go(&mut self, id: ConnectionId) {
         if let Some(socket) = self.connections.remove(&id) {
+            self.written.remove(&id);
             self.ends.remove(&socket.end);
             self.fabric.lock().close(socket.end);
         }
@@ -289,6 +310,11 @@ impl SwitchHost {
 
     /// The program is killed: its connections end, and its calls are gone.
     pub(super) fn kill(mut self) {
+        self.close();
+    }
+
+    /// Ends all connections, and takes no more.
+    pub(super) fn close(&mut self) {
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         ids.into_iter().for_each(|id| self.let_go(id));
         self.fabric.close_all(self.id);

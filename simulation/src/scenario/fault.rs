@@ -51,6 +51,14 @@ pub enum Fault {
         /// A node or a switch.
         place: Place,
     },
+    /// The process of a switch is killed, and what it had written of its calls to disk is still there when it is started
+    /// again.
+    Crash {
+        /// A switch.
+        place: Place,
+        /// Whether the answered calls come back then, as by `sofia recover`.
+        recover: bool,
+    },
     /// The process is asked to stop, as for maintenance, and started again.
     Stop {
         /// A node.
@@ -65,6 +73,13 @@ pub enum Fault {
     Partition {
         /// The smaller group.
         away: Vec<Place>,
+    },
+    /// No packet passes between any of these machines and any of the others; whoever is in neither group reaches both.
+    Split {
+        /// One group.
+        some: Vec<Place>,
+        /// The other.
+        others: Vec<Place>,
     },
     /// No packet passes from one machine to another; the other way they do.
     CutOneWay {
@@ -107,6 +122,15 @@ impl Fault {
                 let what = format!("stop, pause and wrong_clock happen to nodes, not to {place}");
                 needs(matches!(place, Place::Node(_)), &what)
             }
+            Self::Crash { place, .. } => {
+                let what = format!("crash happens to switches, not to {place}");
+                needs(matches!(place, Place::Switch(_)), &what)
+            }
+            Self::Split { some, others } => {
+                let apart = !some.is_empty() && !others.is_empty();
+                let apart = apart && some.iter().all(|place| !others.contains(place));
+                needs(apart, "a split needs two groups, `some` and `others`, that have nobody in common")
+            }
             Self::Partition { away } => needs(!away.is_empty(), "a partition needs somebody in `away`"),
             Self::CutOneWay { from: one, to: other } => {
                 needs(one != other, &format!("a cut from {one} to itself is none"))
@@ -125,7 +149,9 @@ impl Fault {
             | Self::PowerOff { place }
             | Self::Stop { place }
             | Self::Pause { place }
+            | Self::Crash { place, .. }
             | Self::WrongClock { place, .. } => vec![*place],
+            Self::Split { some, others } => [some.as_slice(), others].concat(),
             Self::Partition { away } => away.clone(),
             Self::CutOneWay { from, to } => vec![*from, *to],
             Self::BadLink { between, and, .. } => vec![*between, *and],

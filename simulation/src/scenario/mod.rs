@@ -1,6 +1,7 @@
 //! What a run consists of: machines, what people do, and what breaks when. A TOML file, or drawn by a seed.
 
 mod fault;
+mod shapes;
 mod swarm;
 
 use std::ops::RangeInclusive;
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Place;
 use crate::error::Error;
 use crate::limits::{
-    CLOCK_OFFSET_MAX_MS, COMMANDS_PER_CALL_MAX, DRIFT_MAX_PPM, FAULTS_MAX, NODES_MAX, PER_100_S_MAX,
-    SECONDS_MAX, SWITCHES_MAX,
+    CLOCK_OFFSET_MAX_MS, COMMANDS_PER_CALL_MAX, DRIFT_MAX_PPM, FAULTS_MAX, LATENCY_MAX_MS, NODES_MAX,
+    PER_100_S_MAX, SECONDS_MAX, SWITCHES_MAX,
 };
 use crate::network::LinkQuality;
 
@@ -39,6 +40,9 @@ pub struct Scenario {
     pub network: LinkQuality,
     /// Of a million events of a switch, how many others overtake; 60 were recorded on a busy one.
     pub disorder_ppm: u64,
+    /// How long a script of a switch may be held up whenever it asks something, in milliseconds: other things happen then
+    /// between what it does, as they do on a real switch, where it runs in a thread.
+    pub script_pause_ms: u64,
     /// What people do.
     pub workload: Workload,
     /// Nodes whose clocks are off from the start.
@@ -87,7 +91,7 @@ pub enum PlantedBug {
     MissedHangups,
     /// The disks of all nodes only say that they have synced.
     IgnoredSync,
-    /// Every step of a flow comes to its switch twice.
+    /// The switch's script runs every step of a flow twice.
     RepeatedSteps,
     /// A command for a call that is played to comes to its switch three hundred times.
     FloodedQueue,
@@ -95,10 +99,20 @@ pub enum PlantedBug {
     ChangedSteps,
     /// Nodes acknowledge writes that they have not made.
     ForgottenWrites,
-    /// Every command that REST took comes to its switch twice.
+    /// The switch's script runs every command that REST took twice.
     RepeatedCommands,
-    /// Every third step bears the epoch before.
+    /// The switch's script lowers epochs that it is to raise.
     FallingEpochs,
+    /// The switch's script does not look at the epoch of a step.
+    UncheckedEpoch,
+    /// The switch's scripts do not look at the epoch of a command.
+    UnfencedQueue,
+    /// A node that attaches reads the calls before it raises their epochs.
+    SnapshotBeforeEpoch,
+    /// A step that was seen running when a call was taken over counts as running until it is done.
+    FinalAdoption,
+    /// A node goes on appointing owners after it has lost the gate.
+    AppointsAfterLoss,
     /// REST answers that it failed where it did not.
     FailingRest,
     /// No renewal of a lease comes to its switch.
@@ -119,6 +133,7 @@ impl Default for Scenario {
             planted: None,
             network: LinkQuality::default(),
             disorder_ppm: 60,
+            script_pause_ms: 0,
             workload: Workload::default(),
             clocks: Vec::new(),
             faults: Vec::new(),
@@ -186,6 +201,7 @@ impl Scenario {
         within("quiet_s", self.quiet_s, 0..=SECONDS_MAX)?;
         within("disturbed_s and quiet_s together", self.disturbed_s + self.quiet_s, 1..=SECONDS_MAX)?;
         within("disorder_ppm", self.disorder_ppm, 0..=1_000_000)?;
+        within("script_pause_ms", self.script_pause_ms, 0..=LATENCY_MAX_MS)?;
         self.network.check("network")?;
         let Workload { calls_per_100_s, patience_s, commands_per_call, writes_per_100_s, listings_per_100_s } =
             self.workload;

@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use fipple_emulator::Time;
 
 use super::{HostId, Rewrite, State};
+use crate::clock;
 use crate::limits::{TCP_WINDOW_BYTES, TCP_WINDOW_UPDATE_BYTES};
 
 /// A connection, which both ends call by the same number.
@@ -52,11 +53,19 @@ impl ConnectionEnd {
 pub(super) enum Segment {
     Connect,
     Accept,
-    Data(Bytes),
+    Data(Written),
     /// So many bytes have been read, and as many more may be sent.
     Window(usize),
     End,
     Reset,
+}
+
+/// Bytes as a program wrote them.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    bytes: Bytes,
+    /// When it did.
+    at: Time,
 }
 
 /// All connections of a network.
@@ -86,7 +95,7 @@ pub(super) struct End {
     gone: bool,
     /// Why it is over, if it did not end in peace.
     failure: Option<io::ErrorKind>,
-    inbound: VecDeque<Bytes>,
+    inbound: VecDeque<Written>,
     /// The peer has said all, behind `inbound`.
     peer_ended: bool,
     ended: bool,
@@ -199,7 +208,7 @@ impl State {
         if taken > 0 {
             let rewritten = rewrite.and_then(|rewrite| rewrite(&bytes[..taken]));
             let data = rewritten.map_or_else(|| Bytes::copy_from_slice(&bytes[..taken]), Bytes::from);
-            self.transmit(end, Segment::Data(data));
+            self.transmit(end, Segment::Data(Written { bytes: data, at: clock::now() }));
         }
         Ok(taken)
     }
@@ -213,6 +222,11 @@ impl State {
         self.rewriting.get(&hosts).copied()
     }
 
+    /// When the other program wrote what is to be read next; `None` where there is nothing.
+    pub(crate) fn written_at(&mut self, end: ConnectionEnd) -> Option<Time> {
+        self.tcp.end(end)?.inbound.front().map(|written| written.at)
+    }
+
     /// Takes up to `limit` bytes that have come.
     pub(crate) fn read(&mut self, end: ConnectionEnd, limit: usize) -> Readable {
         let Some(own) = self.tcp.end(end) else { return Readable::Failed(io::ErrorKind::NotConnected) };
@@ -223,8 +237,8 @@ impl State {
                 None => Readable::Nothing,
             };
         };
-        let bytes = first.split_to(first.len().min(limit));
-        if !first.has_remaining() {
+        let bytes = first.bytes.split_to(first.bytes.len().min(limit));
+        if !first.bytes.has_remaining() {
             own.inbound.pop_front();
         }
         own.read_bytes += bytes.len();

@@ -129,7 +129,7 @@ impl State {
         }
         match segment {
             Segment::Accept => own.established = true,
-            Segment::Data(bytes) => own.inbound.push_back(bytes),
+            Segment::Data(written) => own.inbound.push_back(written),
             Segment::Window(bytes) => own.unread_bytes = own.unread_bytes.saturating_sub(bytes),
             Segment::End => own.peer_ended = true,
             Segment::Connect | Segment::Reset => {}
@@ -152,7 +152,7 @@ fn describe(segment: &Segment) -> String {
     match segment {
         Segment::Connect => "connect".into(),
         Segment::Accept => "accept".into(),
-        Segment::Data(bytes) => format!("{} {:016x}", bytes.len(), xxh3_64(bytes)),
+        Segment::Data(written) => format!("{} {:016x}", written.bytes.len(), xxh3_64(&written.bytes)),
         Segment::Window(bytes) => format!("window {bytes}"),
         Segment::End => "end".into(),
         Segment::Reset => "reset".into(),
