@@ -160,6 +160,8 @@ struct Death {
     calls: usize,
     /// Those of which no next step came.
     lost: usize,
+    /// Until the call's epoch was raised, for the last time where it was more than once.
+    taken: Spread,
     /// Until the next step arrived at the switch.
     next_step: Spread,
 }
@@ -180,16 +182,24 @@ fn measure(switch: &TestSwitch, recorder: &Recorder, node: &NodeProcess, calls: 
         sleep(Duration::from_millis(200));
     }
     let next_steps = next_steps();
-    Death { calls: calls.len(), lost: calls.len() - next_steps.len(), next_step: Spread::of(next_steps) }
+    let taken =
+        recorder.read(|log| calls.iter().filter_map(|uuid| Some(log.taken(uuid)? - killed_at)).collect());
+    Death {
+        calls: calls.len(),
+        lost: calls.len() - next_steps.len(),
+        taken: Spread::of(taken),
+        next_step: Spread::of(next_steps),
+    }
 }
 
 fn report(rows: &mut Vec<(String, String)>, what: &str, death: &Death) {
-    let Death { calls, lost, next_step } = death;
+    let Death { calls, lost, taken, next_step } = death;
     println!(
         "{}",
-        json!({"what": what, "calls": calls, "without_a_next_step": lost, "ms_to_the_next_step": next_step.to_json(),
+        json!({"what": what, "calls": calls, "without_a_next_step": lost, "ms_to_the_new_epoch": taken.to_json(), "ms_to_the_next_step": next_step.to_json(),
             "load_average": load_average()})
     );
+    rows.push((format!("{what}, {calls} calls: to the new epoch"), taken.to_string()));
     rows.push((format!("{what}, {calls} calls: to the next step"), next_step.to_string()));
 }
 

@@ -26,6 +26,8 @@ struct Call {
     /// When each step began, by its number.
     steps: BTreeMap<u32, Time>,
     owner: String,
+    /// When its epoch was raised last.
+    taken: Option<Time>,
 }
 
 /// Milliseconds of a moment.
@@ -42,6 +44,11 @@ impl Log {
     /// When a step of a call arrived and began: at the same moment, for nothing else runs in the channel.
     pub(crate) fn step(&self, uuid: &Uuid, step: u32) -> Option<f64> {
         self.calls.get(uuid)?.steps.get(&step).copied().map(ms)
+    }
+
+    /// When the epoch of a call was raised last, in milliseconds.
+    pub(crate) fn taken(&self, uuid: &Uuid) -> Option<f64> {
+        self.calls.get(uuid)?.taken.map(ms)
     }
 
     /// The last step of a call that began.
@@ -107,7 +114,9 @@ impl Watcher for Looking {
                 }
                 Entry::EpochSet { uuid, .. } => {
                     let owner = switch.channel_variable(&uuid, "fipple_owner").unwrap_or_default();
-                    log.calls.entry(uuid.clone()).or_default().owner = owner.to_owned();
+                    let owner = owner.to_owned();
+                    let call = log.calls.entry(uuid).or_default();
+                    (call.owner, call.taken) = (owner, Some(now));
                 }
                 _ => {}
             }
