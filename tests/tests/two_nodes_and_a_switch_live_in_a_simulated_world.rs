@@ -112,7 +112,8 @@ fn two_nodes_and_a_switch_live_in_a_simulated_world() {
         let record = ended(&mut world, &uuid);
         let ran = record.executions.iter().map(|execution| execution.application.as_str());
         let ran: Vec<_> = ran.filter(|application| *application != "set").collect();
-        assert_eq!(ran, ["park", "answer", "playback", "hangup"], "the dialplan's one step, then the flow's");
+        let expected = ["park", "lua", "answer", "lua", "playback", "lua", "hangup"];
+        assert_eq!(ran, expected, "the dialplan's one step, then the flow's, each in its fence");
 
         assert_eq!(command(&mut world, 0, "no-such-call", r#"{"action":"answer"}"#), 404);
         for node in 0..2 {
