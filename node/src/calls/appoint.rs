@@ -15,7 +15,8 @@ use super::merge::follow_bridge;
 use super::trace::{Fate, What, Why, short};
 use crate::cluster::{MemberState, Members};
 use crate::limits::{
-    APPOINT_CONCURRENCY, APPOINT_RETRY_MS, APPOINT_SINGLY_MAX, APPOINT_TIMEOUT_MS, UNKNOWN_NODE_GRACE_MS,
+    APPOINT_CONCURRENCY, APPOINT_RETRY_MS, APPOINT_SINGLY_MAX, APPOINT_TIMEOUT_MS, SCRIPT_CALLS_MAX,
+    UNKNOWN_NODE_GRACE_MS,
 };
 use crate::switch::fence::Taken;
 
@@ -73,8 +74,13 @@ async fn appoint_all(switch: &Arc<AttachedSwitch>, started: Instant, working: &m
         }
         waiting = singly;
     }
-    for (owner, group) in groups {
-        spawn(working, appoint_group(switch.clone(), owner, group)).await;
+    for (owner, mut group) in groups {
+        // A batch each, so that the first calls go on while the last are being taken.
+        while !group.is_empty() {
+            let rest = group.split_off(group.len().min(SCRIPT_CALLS_MAX));
+            let batch = std::mem::replace(&mut group, rest);
+            spawn(working, appoint_group(switch.clone(), owner, batch)).await;
+        }
     }
     for appointing in waiting {
         spawn(working, appointing.appoint()).await;
@@ -105,6 +111,8 @@ async fn appoint_group(switch: Arc<AttachedSwitch>, owner: NodeId, group: Vec<(A
             return tracing::warn!(switch, calls, %owner, "no owner can be written into the switch: {refusal}");
         }
     };
+    let given = taken.iter().filter(|taken| matches!(taken, Taken::Ok(_))).count();
+    tracing::info!(switch = switch.config.name, %owner, calls = given, "calls have an owner");
     let mut offering = JoinSet::new();
     for ((appointing, appointment), taken) in group.into_iter().zip(taken) {
         spawn(&mut offering, appointing.go_on(appointment, taken)).await;
@@ -203,7 +211,7 @@ impl Appointing {
         // A line a call would be most of the log on a busy switch.
         tracing::debug!(switch = switch.config.name, call, %owner, epoch, "the call has an owner");
         if let Some(before) = before {
-            tracing::info!(switch = switch.config.name, call, %owner, epoch, %before, "the call was taken over");
+            tracing::debug!(switch = switch.config.name, call, %owner, epoch, %before, "the call was taken over");
             tell_loser(switch, before, call);
         }
         if *renewed {
