@@ -49,10 +49,11 @@ pub(crate) fn load_average() -> f64 {
     text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
 }
 
-/// What of a node is in memory.
-pub(crate) fn resident_mb(node: &NodeProcess) -> f64 {
+/// Memory of a node, by its name in the kernel's list: `VmRSS` is all that is there, and `RssAnon` what of it is the node's
+/// own and no page of the program, of which every node on a machine uses the same.
+pub(crate) fn memory_mb(node: &NodeProcess, name: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.process_id())).unwrap_or_default();
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kilobytes = kilobytes.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
     kilobytes.unwrap_or(f64::NAN) / 1_024.0
 }

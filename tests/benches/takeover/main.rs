@@ -117,13 +117,15 @@ fn deaths(rows: &mut Vec<(String, String)>) {
     let mut cluster = cluster(&switch);
     let ids = cluster.ids();
     sleep(SETTLE);
-    let memory_before = resident(&cluster);
+    let before = [memory(&cluster, "VmRSS"), memory(&cluster, "RssAnon")];
     let calls = call_in(&switch, "long", LIVE_CALLS, LIVE_CALLS_PER_SECOND);
     wait_until(|| recorder.read(|log| calls.iter().all(|uuid| log.step(uuid, 2).is_some())));
     sleep(SETTLE);
-    let memory = resident(&cluster) - memory_before;
-    println!("{}", json!({"what": "memory of live calls", "calls": calls.len(), "nodes_mb": memory}));
-    rows.push((format!("memory of {LIVE_CALLS} live calls on all nodes"), format!("{memory:.1} MB")));
+    let [resident, own] = [memory(&cluster, "VmRSS") - before[0], memory(&cluster, "RssAnon") - before[1]];
+    let json = json!({"what": "memory of live calls", "calls": calls.len(), "nodes_mb": resident, "nodes_own_mb": own});
+    println!("{json}");
+    let figure = format!("{resident:.1} MB, of which {own:.1} MB are no pages of the program");
+    rows.push((format!("memory of {LIVE_CALLS} live calls on all nodes"), figure));
 
     let attached = attached(&cluster, &ids, 0);
     let owned_by = |index: usize| -> Vec<Uuid> {
@@ -209,8 +211,8 @@ fn attached(cluster: &TestCluster, ids: &[String], dead: usize) -> usize {
     ids.iter().position(|id| switches[0]["attached_to"] == **id).unwrap()
 }
 
-fn resident(cluster: &TestCluster) -> f64 {
-    cluster.nodes.iter().map(figures::resident_mb).sum()
+fn memory(cluster: &TestCluster, name: &str) -> f64 {
+    cluster.nodes.iter().map(|node| figures::memory_mb(node, name)).sum()
 }
 
 fn faults(switch: &TestSwitch, calls: &[Uuid], applications: &[&str]) -> usize {
