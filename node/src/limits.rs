@@ -493,8 +493,8 @@ pub const LEASE_WATCHDOG_SECONDS: u64 = 5;
 pub const LEASE_GRANULARITY_SECONDS: u64 = 2;
 
 /// The longest time for which no node controls a switch although one could, in milliseconds: the connection of the attached
-/// node went silent, which it has noticed after [`GATE_UNREAD_MS`](gate::GATE_UNREAD_MS); gossip takes 2 s to say so, the
-/// others give it [`GATE_PATIENCE_MS`](gate::GATE_PATIENCE_MS) to come back and [`GATE_ANSWER_MS`](gate::GATE_ANSWER_MS) to
+/// node went silent, which it has noticed after [`GATE_UNREAD_MS`]; gossip takes 2 s to say so, the
+/// others give it [`GATE_PATIENCE_MS`] to come back and [`GATE_ANSWER_MS`](gate::GATE_ANSWER_MS) to
 /// answer over the switch, and 1,000 calls are raised and read in 0.5 s. A death is known after 2 s, and then nobody is
 /// waited for.
 pub const TAKEOVER_WORST_MS: u64 =
