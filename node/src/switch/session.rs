@@ -194,7 +194,8 @@ impl<'a> Session<'a> {
     async fn detach(&mut self, why: Why, view: &SwitchMembers<'_>) {
         #[cfg(feature = "planted")]
         if matches!(why, Why::Lost(_)) && self.supervisor.switch.host.appoints_after_loss() {
-            return;
+            let never_ms = self.supervisor.now_ms() + 3_600_000;
+            return self.connection.permit_until(Some(self.supervisor.instant(never_ms)));
         }
         let leases = self.serving.take().map(Serving::stop);
         if why != Why::LetGo {
