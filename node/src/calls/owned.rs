@@ -311,7 +311,13 @@ impl OwnedCalls {
 
     /// Looks whether anybody is attached to the switches of the calls. Where nobody is, the calls are kept.
     fn look_after_switches(self: &Arc<Self>) {
-        let switches: BTreeSet<_> = self.calls().values().map(|owned| owned.switch.clone()).collect();
+        let mut switches = BTreeSet::new();
+        // A name a switch, and not one a call at every tick.
+        for owned in self.calls().values() {
+            if !switches.contains(&owned.switch) {
+                switches.insert(owned.switch.clone());
+            }
+        }
         let turns = {
             let members = self.peers.members().borrow().clone();
             self.attendance().observe(self.now_ms(), &members, &switches)
