@@ -94,8 +94,19 @@ impl Decoder {
             self.start = 0;
         }
         if self.buffer.len() - self.end < ESL_READ_MIN_BYTES {
-            let grown = (self.buffer.len() * 2).clamp(ESL_BUFFER_BYTES, ESL_BUFFER_MAX_BYTES);
-            self.buffer.resize(grown, 0);
+            let doubled = (self.buffer.len() * 2).clamp(ESL_BUFFER_BYTES, ESL_BUFFER_MAX_BYTES);
+            self.buffer.resize(doubled.min(self.enough_bytes()), 0);
+        }
+    }
+
+    /// The largest buffer that is of use. A frame that is on its way has said how long it is, and a buffer that is larger
+    /// than what is kept anyway is given up once that frame has been read.
+    fn enough_bytes(&self) -> usize {
+        match self.state {
+            State::Body { head_bytes, body_bytes, .. } if self.pending_bytes() < head_bytes + body_bytes => {
+                (head_bytes + body_bytes + ESL_READ_MIN_BYTES).max(ESL_BUFFER_KEPT_BYTES)
+            }
+            _ => ESL_BUFFER_MAX_BYTES,
         }
     }
 
@@ -325,6 +336,19 @@ mod tests {
         }
         assert_eq!((left, decoder.pending_bytes()), (0, 0));
         assert_eq!(decoder.space().len(), ESL_BUFFER_BYTES);
+    }
+
+    #[test]
+    fn the_buffer_grows_to_what_a_large_frame_needs_and_no_further() {
+        let head = b"Content-Type: x/y\nContent-Length: 5000000\n\n";
+        let frame_bytes = head.len() + 5_000_000;
+        let mut decoder = Decoder::new();
+        feed_all(&mut decoder, head);
+        while decoder.next_frame().unwrap().is_none() {
+            let bytes = decoder.space().len().min(frame_bytes - decoder.pending_bytes());
+            decoder.filled(bytes);
+        }
+        assert_eq!(decoder.buffer.len(), frame_bytes + ESL_READ_MIN_BYTES);
     }
 
     #[test]
