@@ -1,13 +1,10 @@
-//! One node and a real FreeSWITCH, whose Event Socket `FIPPLE_TEST_FREESWITCH=HOST:PORT` names; its password is
-//! `FIPPLE_TEST_FREESWITCH_PASSWORD`, or else the one that FreeSWITCH ships with. Without the variable nothing is
-//! tested. The switch needs mod_commands, mod_dptools, mod_hash, mod_loopback (for `null/` endpoints) and
+//! One node and a real FreeSWITCH, whose Event Socket `FIPPLE_TEST_FREESWITCH=HOST:PORT:PASSWORD` names. Without the
+//! variable nothing is tested. The switch needs mod_commands, mod_dptools, mod_hash, mod_loopback (for `null/` endpoints) and
 //! mod_tone_stream; its other calls are left alone.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
-use std::io::Write;
-
-use fipple_tests::{NodeProcess, eventually};
+use fipple_tests::{NodeProcess, RealSwitch, eventually};
 use serde_json::{Value, json};
 
 /// A node that is attached to the switch.
@@ -89,12 +86,7 @@ impl Bench {
 
 #[test]
 fn a_real_freeswitch_is_controlled() {
-    let Ok(address) = std::env::var("FIPPLE_TEST_FREESWITCH") else {
-        // Not println!, which a passing test keeps to itself.
-        let _unheard = std::io::stderr().write_all(b"skipped: FIPPLE_TEST_FREESWITCH is not set\n");
-        return;
-    };
-    let password = std::env::var("FIPPLE_TEST_FREESWITCH_PASSWORD").unwrap_or_else(|_| "ClueCon".to_owned());
+    let Some(RealSwitch { address, password }) = RealSwitch::from_environment() else { return };
     let bench = Bench::new(&address, &password);
     commands_do_what_they_say(&bench);
     what_would_end_the_call_is_refused(&bench);
